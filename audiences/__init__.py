@@ -1,0 +1,1 @@
+"""WHO: customers, identities, consent, contact state, segments, imports, privacy."""

@@ -1,0 +1,1 @@
+"""PLAN AND RUN: lifecycle, frequency and budgets, planner, members, touches, dispatch, responses."""

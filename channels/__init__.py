@@ -1,0 +1,1 @@
+"""BY WHAT MEANS: accounts, prices, limits, platform rules, adapters, inbox, links, sandbox."""

@@ -1,0 +1,13 @@
+from typing import Any
+
+from django.db.backends.postgresql import base
+
+from config import postgres
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """Commands that never touch the database (help, messages, checks) never start it either."""
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        postgres.hold_default()
+        return super().get_new_connection(conn_params)

@@ -1,0 +1,1 @@
+"""WHAT CAME BACK: coverage, attribution, lift, ledger, ROI, exports."""
