@@ -1,0 +1,158 @@
+"""The one way back along the road: typed registers that later apps fill in ``AppConfig.ready``.
+
+Entries are called in road order (audiences, channels, campaigns, reports: the order of registration),
+in the caller's transaction.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+T = TypeVar("T")
+
+
+class Register(Generic[T]):
+    """Named entries in the order they were added. A name can be taken once."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self._entries: dict[str, T] = {}
+
+    def add(self, name: str, entry: T) -> T:
+        """Raises :class:`ValueError` when the name is taken."""
+        if name in self._entries:
+            raise ValueError(f"{self.what} {name!r} is registered twice")
+        self._entries[name] = entry
+        return entry
+
+    def get(self, name: str) -> T:
+        """Raises :class:`KeyError` with the known names."""
+        try:
+            return self._entries[name]
+        except KeyError:
+            raise KeyError(f"no {self.what} {name!r}; known: {', '.join(self._entries)}") from None
+
+    def names(self) -> list[str]:
+        return list(self._entries)
+
+    def items(self) -> list[tuple[str, T]]:
+        return list(self._entries.items())
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._entries.values())
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._entries
+
+
+@dataclass(frozen=True, slots=True)
+class RuleKind:
+    """A kind of leaf in a segment's rule tree.
+
+    ``matching`` gives a queryset of customer ids (one column, alias or name ``customer_id``), never
+    evaluated here; ``schema`` is the JSON schema of the leaf; ``form`` the template of its editor;
+    ``sentence`` says it in words.
+    """
+
+    label: Any
+    schema: Mapping[str, Any]
+    matching: Callable[[Mapping[str, Any]], QuerySet[Any]]
+    sentence: Callable[[Mapping[str, Any]], str]
+    fields: Sequence["RuleField"] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RuleField:
+    """One input of a leaf's editor. ``choices`` is called at rendering."""
+
+    name: str
+    label: Any
+    kind: str = "text"  # text, number, date, choice, multichoice, days
+    choices: Callable[[], Sequence[tuple[str, Any]]] | None = None
+    required: bool = True
+    help: Any = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportColumn:
+    """A column of an import kind: the same for file, API and screen."""
+
+    name: str
+    label: Any
+    help: Any = ""
+    required: bool = False
+    kind: str = "text"  # text, integer, decimal, datetime, date, boolean, json, phone, email
+    choices: Sequence[str] = ()
+    aliases: Sequence[str] = ()  # headers recognised without mapping, such as 手机号
+
+
+@dataclass(frozen=True, slots=True)
+class ImportKind:
+    """What can be loaded. ``load`` runs in SQL over the staging table; see :mod:`audiences.imports`.
+
+    ``check`` returns SQL statements (parametrised) that put bad rows in the error table; ``load`` moves
+    the good ones and returns counts. Both are given the batch and the staging table's name.
+    """
+
+    label: Any
+    columns: Sequence[ImportColumn]
+    load: Callable[..., Mapping[str, int]]
+    help: Any = ""
+    role: str = "marketer"
+    sums: Sequence[str] = ()  # amount columns whose totals are completeness controls
+    remove: Callable[..., int] | None = None  # takes a batch back; None: cannot be removed
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerPanel:
+    """A part of the customer page: a template and what it shows."""
+
+    label: Any
+    template: str
+    context: Callable[[HttpRequest, int], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Follower:
+    """What a later app does when customers merge, are erased, or ask for their data.
+
+    ``merged(absorbed_id, survivor_id)`` and ``unmerged`` run while both contact states are locked;
+    ``erased(customer_id)`` while its state is locked; ``exported(customer_id)`` returns what is known.
+    """
+
+    merged: Callable[[int, int], None] | None = None
+    unmerged: Callable[[int, int], None] | None = None
+    erased: Callable[[int], None] | None = None
+    exported: Callable[[int], Mapping[str, Any]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HomeCard:
+    """A card of the first page: what needs me, what runs, what is wrong."""
+
+    column: str  # needs_me, runs, wrong
+    template: str
+    context: Callable[[HttpRequest], Mapping[str, Any] | None]  # None: nothing to show
+
+
+@dataclass(frozen=True, slots=True)
+class NavigationEntry:
+    """A place in the side bar. ``roles`` empty: everybody who is logged in."""
+
+    label: Any
+    url_name: str
+    icon: str  # a Tabler icon's name
+    position: int
+    roles: Sequence[str] = field(default_factory=tuple)
+    group: str = ""
+
+
+rule_kinds: Register[RuleKind] = Register("segment rule kind")
+import_kinds: Register[ImportKind] = Register("import kind")
+customer_panels: Register[CustomerPanel] = Register("customer panel")
+followers: Register[Follower] = Register("follower")
+home_cards: Register[HomeCard] = Register("home card")
+navigation: Register[NavigationEntry] = Register("navigation entry")

@@ -1,0 +1,276 @@
+"""What an adapter is: one file in this folder with one class named ``Adapter``.
+
+An adapter declares what it is (medium, guarantee, observability, settings, price model, error map) and
+implements the verbs it is capable of. It never sees the database: it is given plain values and returns
+plain values. Logging, retry, throttling and recording stay in the caller, once.
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from audiences.vocabulary import ResponseKind
+from channels.vocabulary import Domain, Guarantee, Observability, PriceModel
+
+
+class Outcome(StrEnum):
+    """How one handing-over to a provider ended, as far as we know."""
+
+    ACCEPTED = "accepted"  # the provider took it
+    REFUSED = "refused"  # final: it did not and will not arrive (bad number, template…)
+    THROTTLED = "throttled"  # it did not arrive; may be tried again after ``retry_after``
+    UNKNOWN = "unknown"  # it may have arrived: never retried, a late receipt may settle it
+    HELD = "held"  # a task was made; a person must confirm it (confirmed later)
+
+
+class Receipt(StrEnum):
+    """What a later report says of an accepted, held or unknown attempt."""
+
+    ACCEPTED = "accepted"
+    SENT = "sent"  # a held one went out, at ``occurred_at``
+    DELIVERED = "delivered"
+    BOUNCED = "bounced"  # known not to have reached the person; ``permanent`` tells whether ever
+    EXPIRED = "expired"  # a held one was not confirmed, or cancelled
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One message to hand over. ``attempt_id`` is our own, unique for ever: give it to the provider
+    as its client reference where there is such a field; the sandbox's log is joined by it."""
+
+    attempt_id: int
+    address: str  # normalised identity value: E.164, e-mail, external id
+    subject: str = ""
+    text: str = ""
+    html: str = ""
+    sender: str = ""  # an employee or sender account, where the medium has one
+    unsubscribe_url: str = ""  # RFC 8058 one-click address
+    variables: Mapping[str, str] = field(default_factory=dict)
+    template: str = ""  # the provider's template id
+    expires_at: dt.datetime | None = None  # must not arrive later
+    message_key: str = ""  # touches with an equal key carry equal content and may share one call
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of one :class:`Outgoing`. ``parts`` is how many the provider bills."""
+
+    attempt_id: int
+    outcome: Outcome
+    reference: str = ""  # the provider's message id
+    code: str = ""
+    text: str = ""
+    retry_after: float | None = None  # seconds
+    parts: int = 1
+    cost: Decimal | None = None  # where the provider tells it
+    invalid_address: bool = False  # the address does not exist
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """One event a provider tells, normalised. Exactly one of ``receipt`` and ``response`` is set."""
+
+    dedupe_key: str  # unique in the channel: the same event told twice has the same key
+    occurred_at: dt.datetime
+    receipt: Receipt | None = None
+    response: ResponseKind | None = None
+    reference: str = ""
+    identity_kind: str = ""
+    identity_issuer: str = ""
+    identity_value: str = ""
+    code: str = ""
+    permanent: bool = False
+    value: Decimal | None = None
+    currency: str = ""
+    machine: bool = False
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class InboundRequest:
+    """An HTTP request to a channel's webhook, without Django."""
+
+    method: str
+    url: str  # absolute, as the provider called it
+    headers: Mapping[str, str]  # lower-case names
+    query: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class InboundReply:
+    """Events parsed, and what the provider wants to hear."""
+
+    events: Sequence[Inbound] = ()
+    status: int = 200
+    body: bytes = b""
+    content_type: str = "text/plain"
+
+
+class BadSignature(Exception):
+    """A webhook that does not prove its sender: refused with 403 and counted."""
+
+
+class AdapterError(Exception):
+    """A call that failed as a whole, before anything can have arrived.
+
+    ``retryable`` tells whether the same call may go through later; ``stops_channel`` that a person must
+    act first (credentials, contract). Never raise it when something may have been accepted: return
+    :data:`Outcome.UNKNOWN` for those instead.
+    """
+
+    def __init__(
+        self, text: str, *, code: str = "", retryable: bool = False, stops_channel: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(text)
+        self.code = code
+        self.retryable = retryable
+        self.stops_channel = stops_channel
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class AudienceChange:
+    """One person to add to, or remove from, a platform's audience."""
+
+    customer_id: int
+    identity_kind: str
+    value: str  # normalised, not hashed: the adapter hashes as its platform wants
+
+
+@dataclass(frozen=True, slots=True)
+class AudienceResult:
+    external_id: str
+    done: Sequence[int]  # customer ids the platform confirmed
+    failed: Mapping[int, str] = field(default_factory=dict)  # customer id → code
+    platform_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """What a platform is asked to keep to. Money in the channel's currency."""
+
+    reference: str
+    budget: Decimal
+    starts_on: dt.date
+    ends_on: dt.date
+    cap_exposures: int | None = None
+    cap_days: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRow:
+    """One placement on one day, as the platform reports it."""
+
+    day: dt.date
+    placement: str
+    currency: str
+    spend: Decimal
+    exposures: int | None = None
+    clicks: int | None = None
+    reach: int | None = None
+    frequency: float | None = None
+    conversions: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Result of testing a connection, for the admin's eyes."""
+
+    ok: bool
+    text: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A field of the connect form that belongs to the adapter."""
+
+    name: str
+    label: Any  # lazily translated
+    help: Any = ""
+    kind: str = "text"  # text, password, number, url, choice, boolean
+    secret: bool = False  # goes to the encrypted credentials; write-only
+    required: bool = True
+    default: Any = ""
+    choices: Sequence[tuple[str, Any]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The channel as an adapter sees it."""
+
+    channel_id: int
+    brand: str
+    medium: str
+    settings: Mapping[str, Any]
+    credentials: Mapping[str, Any]
+    callback_url: str = ""  # the channel's webhook
+
+
+class BaseAdapter:
+    """Inherit, declare, implement the verbs you can. A verb left out raises ``NotImplementedError``;
+    :meth:`verbs` tells which ones a class has."""
+
+    name: ClassVar[str]  # the module's name
+    label: ClassVar[Any]
+    media: ClassVar[tuple[str, ...]]
+    domain: ClassVar[Domain]
+    guarantee: ClassVar[Guarantee]
+    observability: ClassVar[Observability]
+    price_model: ClassVar[PriceModel] = PriceModel.PER_MESSAGE
+    settings: ClassVar[tuple[Setting, ...]] = ()
+    address_kinds: ClassVar[tuple[str, ...]] = ()  # identity kinds it can address, best first
+    batch_size: ClassVar[int] = 100  # messages in one ``send``
+    needs_requirements: ClassVar[str] = ""  # an optional requirements file, if any
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+
+    def send(self, batch: Sequence[Outgoing]) -> list[Sent]:
+        """Hand over; one :class:`Sent` for each, in any order. Must not retry by itself."""
+        raise NotImplementedError
+
+    def status(self, references: Sequence[str]) -> list[Inbound]:
+        """Ask what became of these references."""
+        raise NotImplementedError
+
+    def sync_audience(
+        self, external_id: str, name: str, add: Sequence[AudienceChange], remove: Sequence[AudienceChange]
+    ) -> AudienceResult:
+        """Idempotent; creates the audience when ``external_id`` is ''."""
+        raise NotImplementedError
+
+    def set_flight(self, flight: Flight) -> Flight:
+        """Idempotent; returns what the platform now says."""
+        raise NotImplementedError
+
+    def fetch_report(self, day: dt.date) -> list[ReportRow]:
+        raise NotImplementedError
+
+    def parse_inbound(self, request: InboundRequest) -> InboundReply:
+        """Verify and parse. Raises :class:`BadSignature`."""
+        raise NotImplementedError
+
+    def poll(self, references: Iterable[str]) -> list[Inbound]:
+        """Events a provider only tells when asked (held tasks, mailboxes)."""
+        raise NotImplementedError
+
+    def check(self) -> Checked:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Release connections. Called when a worker is done with the adapter."""
+
+    VERBS: ClassVar[tuple[str, ...]] = (
+        "send", "status", "sync_audience", "set_flight", "fetch_report", "parse_inbound", "poll", "check",
+    )
+
+    @classmethod
+    def verbs(cls) -> frozenset[str]:
+        return frozenset(verb for verb in cls.VERBS if getattr(cls, verb) is not getattr(BaseAdapter, verb))

@@ -1,0 +1,34 @@
+from channels.models.channel import (
+    Channel,
+    ChannelCapacity,
+    ChannelCount,
+    ChannelThrottle,
+    Employee,
+    EmployeeContact,
+    PlatformRule,
+)
+from channels.models.inbox import InboxEvent, Link
+from channels.models.platform import (
+    DailyReport,
+    PlatformAudience,
+    PlatformAudienceMember,
+    WalletEntry,
+    WalletStatement,
+)
+
+__all__ = [
+    "Channel",
+    "ChannelCapacity",
+    "ChannelCount",
+    "ChannelThrottle",
+    "DailyReport",
+    "Employee",
+    "EmployeeContact",
+    "InboxEvent",
+    "Link",
+    "PlatformAudience",
+    "PlatformAudienceMember",
+    "PlatformRule",
+    "WalletEntry",
+    "WalletStatement",
+]
