@@ -72,7 +72,11 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Inbound:
-    """One event a provider tells, normalised. Exactly one of ``receipt`` and ``response`` is set."""
+    """One event a provider tells, normalised. Exactly one of ``receipt`` and ``response`` is set.
+
+    ``detail["attempt_id"]`` (an int) is our own id, where the provider repeats it: it settles attempts whose
+    ``reference`` never reached us, because the answer was lost or the worker died.
+    """
 
     dedupe_key: str  # unique in the channel: the same event told twice has the same key
     occurred_at: dt.datetime
@@ -87,6 +91,8 @@ class Inbound:
     value: Decimal | None = None
     currency: str = ""
     machine: bool = False
+    campaign_id: int | None = None  # from our own signed links only
+    touch_id: int | None = None  # likewise
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -209,8 +215,8 @@ class Account:
     brand: str
     medium: str
     settings: Mapping[str, Any]
-    credentials: Mapping[str, Any]
-    callback_url: str = ""  # the channel's webhook
+    credentials: Mapping[str, Any] = field(repr=False)  # never in a log line or a traceback
+    callback_url: str = field(default="", repr=False)  # the channel's webhook; its path holds a secret
 
 
 class BaseAdapter:
@@ -231,6 +237,11 @@ class BaseAdapter:
 
     def __init__(self, account: Account) -> None:
         self.account = account
+
+    @classmethod
+    def traits(cls, medium: str) -> tuple[Domain, Guarantee, Observability]:
+        """What a channel of this adapter on ``medium`` is. Override where it depends on the medium."""
+        return cls.domain, cls.guarantee, cls.observability
 
     def send(self, batch: Sequence[Outgoing]) -> list[Sent]:
         """Hand over; one :class:`Sent` for each, in any order. Must not retry by itself."""
@@ -258,8 +269,15 @@ class BaseAdapter:
         raise NotImplementedError
 
     def poll(self, references: Iterable[str]) -> list[Inbound]:
-        """Events a provider only tells when asked (held tasks, mailboxes)."""
+        """Events a provider only tells when asked (held tasks, mailboxes, SMPP sessions).
+
+        Store them, commit, then call :meth:`acknowledge`; poll again until it returns nothing.
+        """
         raise NotImplementedError
+
+    def acknowledge(self) -> None:
+        """What the last :meth:`poll` returned is committed: the provider may forget it. Without this call
+        (an error, a killed worker) a provider that keeps events tells them again."""
 
     def check(self) -> Checked:
         raise NotImplementedError
