@@ -82,6 +82,8 @@ class Inbound:
     occurred_at: dt.datetime
     receipt: Receipt | None = None
     response: ResponseKind | None = None
+    # The provider's message id; or ``attempt-<id>`` where the provider gives our own reference back,
+    # which settles an unknown attempt whose answer was lost.
     reference: str = ""
     identity_kind: str = ""
     identity_issuer: str = ""
