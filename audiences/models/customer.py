@@ -68,6 +68,7 @@ class Customer(models.Model):
                 fields=("merged_into",), name="customer_by_survivor", condition=models.Q(merged_into__isnull=False)
             ),
             models.Index(fields=("name_sort", "id"), name="customer_by_name"),
+            models.Index(fields=("bucket",), name="customer_by_bucket"),
         )
         constraints = (
             models.CheckConstraint(
