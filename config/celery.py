@@ -5,84 +5,46 @@ the worker. Elsewhere BROKER_URL names Redis (AOF on, `noeviction`) or RabbitMQ.
 """
 
 import os
+import threading
+import time
+import warnings
 from typing import Any
 
 from celery import Celery
+from celery.signals import beat_init, worker_init, worker_ready
 from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-
-QUEUE = "evenreach"
-
-
-def conn_string() -> str:
-    """The database in key=value form; the URL form loses the folder of the socket on its way."""
-    from psycopg.conninfo import make_conninfo
-
-    one = settings.DATABASES["default"]
-    options = {name: value for name, value in one.get("OPTIONS", {}).items() if isinstance(value, str)}
-    return make_conninfo(
-        "",
-        host=one["HOST"] or None,
-        port=one["PORT"] or None,
-        user=one["USER"] or None,
-        password=one["PASSWORD"] or None,
-        dbname=one["NAME"],
-        **options,
-    )
-
-
-def broker() -> dict[str, Any]:
-    common: dict[str, Any] = {
-        "task_acks_late": True,
-        "task_reject_on_worker_lost": True,
-        "task_ignore_result": True,
-        "task_default_queue": QUEUE,
-        "task_serializer": "json",
-        "accept_content": ["json"],
-        "broker_connection_retry_on_startup": True,
-        "worker_hijack_root_logger": False,
-        "worker_send_task_events": False,
-        "timezone": "UTC",
-        "enable_utc": True,
-        "beat_schedule_filename": str(settings.DATA_DIR / "beat-schedule"),
-        "beat_scheduler": "config.beat:Scheduler",
-        "beat_max_loop_interval": 5,
-    }
-    url = settings.BROKER_URL
-    if not url:
-        return common | {
-            "broker_url": "pgmq://",
-            "broker_transport_options": {
-                "conn_string": conn_string(),
-                "init_extension": False,
-                "polling_interval": 0.1,
-                "wait_time_seconds": 2,
-                "visibility_timeout": settings.LONGEST_TASK,
-                "pool_size": 4,
-            },
-            "worker_prefetch_multiplier": 1,
-            "worker_enable_remote_control": False,
-            "worker_pool": "threads",
-        }
-    if url.startswith("redis"):
-        return common | {
-            "broker_url": url,
-            "broker_transport_options": {
-                "visibility_timeout": settings.LONGEST_TASK,
-                "unacked_restore_throttle": 1,
-            },
-            "worker_prefetch_multiplier": 1,
-        }
-    return common | {
-        "broker_url": url,
-        "task_default_queue_type": "quorum",
-        "worker_detect_quorum_queues": True,
-        "broker_transport_options": {"confirm_publish": True},
-        "worker_prefetch_multiplier": 1,
-    }
-
+# Root is what a container often is; messages are JSON, so nobody gets code run by sending one.
+warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
 
 app = Celery("evenreach")
-app.config_from_object(broker)
-app.autodiscover_tasks(["config", *settings.ROAD])
+app.config_from_object("config.broker:OPTIONS")
+app.autodiscover_tasks(lambda: ["config", *settings.ROAD])
+
+
+@worker_init.connect
+@beat_init.connect
+def hold_database(**kwargs: Any) -> None:
+    """The queue opens its connections past Django, so the embedded server is started here."""
+    from config import postgres
+
+    postgres.hold_default()
+
+
+@worker_ready.connect
+def keep_marking(**kwargs: Any) -> None:
+    threading.Thread(target=_mark_forever, daemon=True, name="heartbeat").start()
+
+
+def _mark_forever() -> None:
+    from django.db import Error, connection
+
+    from config import heartbeat
+
+    while True:
+        try:
+            heartbeat.mark(heartbeat.WORKER, pid=os.getpid())
+        except Error:
+            connection.close()  # the database restarts; /readyz tells meanwhile
+        time.sleep(heartbeat.EVERY)

@@ -84,6 +84,8 @@ class _Samples:
             "evenreach_heartbeat_age_seconds", "Seconds since a part was last seen.", labels=["part"]
         )
         for sign in heartbeat.signs().values():
+            if sign.name not in {heartbeat.BEAT, heartbeat.WORKER, heartbeat.ROUND_TRIP}:
+                continue
             ages.add_metric([sign.name], sign.age)
         yield ages
         for module in modules("metrics"):
