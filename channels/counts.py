@@ -1,0 +1,37 @@
+"""Counts of a channel by the hour: what its health page shows.
+
+Names: an outcome (``accepted``, ``refused``, ``throttled``, ``unknown``, ``held``), an outcome with the
+provider's code (``refused:550``), or ``bad_signature``, ``too_large``, ``poison``.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from django.utils import timezone
+
+from channels.adapters.base import Sent
+from channels.queries import counts as queries
+
+BAD_SIGNATURE = "bad_signature"
+TOO_LARGE = "too_large"
+POISON = "poison"
+
+
+def count(channel_id: int, name: str, n: int = 1, now: datetime | None = None) -> None:
+    queries.add(channel_id, {name: n}, now or timezone.now())
+
+
+def count_many(channel_id: int, counts: Mapping[str, int], now: datetime | None = None) -> None:
+    """One statement for a whole batch."""
+    queries.add(channel_id, counts, now or timezone.now())
+
+
+def of_sent(results: Iterable[Sent]) -> Counter[str]:
+    """What a batch of results counts as: each outcome, and each code of those that were not accepted."""
+    counted: Counter[str] = Counter()
+    for sent in results:
+        counted[str(sent.outcome)] += 1
+        if sent.code and sent.outcome not in ("accepted", "held"):
+            counted[f"{sent.outcome}:{sent.code}"] += 1
+    return counted

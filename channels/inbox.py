@@ -1,0 +1,215 @@
+"""What providers tell us: stored at once and once, drained later by campaigns exactly once.
+
+Storing never depends on what is known of campaigns, so a provider always gets its answer; a request or
+an event that cannot be handled is set aside with its error and never stands in the way of others.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from channels import counts
+from channels.accounts import adapter_for
+from channels.adapters.base import BadSignature, Inbound, InboundReply, InboundRequest
+from channels.models import Channel, InboxEvent
+from channels.queries import inbox as queries
+
+SWEEP_SECONDS = 2.0
+SETTLE = timedelta(seconds=4)
+"""Clicks wait this long, so that all clicks of a scanner's sweep lie in one batch."""
+
+KEPT_HEADERS = {"content-type", "user-agent", "x-twilio-signature", "x-hub-signature-256", "x-evenreach-signature"}
+
+
+def store(channel: Channel | int, events: Sequence[Inbound], received_at: datetime) -> int:
+    """Store events that are not there yet, known by (channel, dedupe key); returns how many were new."""
+    if not events:
+        return 0
+    channel_id = channel if isinstance(channel, int) else channel.pk
+    return queries.store(channel_id, _columns(events), received_at)
+
+
+def _columns(events: Sequence[Inbound]) -> dict[str, list[Any]]:
+    return {
+        "dedupe_key": [_key(event.dedupe_key) for event in events],
+        "kind": ["receipt" if event.receipt else "response" for event in events],
+        "outcome": [str(event.receipt or "") for event in events],
+        "response": [str(event.response or "") for event in events],
+        "reference": [_text(event.reference, 160) for event in events],
+        "campaign_id": [event.campaign_id for event in events],
+        "touch_id": [event.touch_id for event in events],
+        "identity_kind": [event.identity_kind for event in events],
+        "identity_issuer": [_text(event.identity_issuer, 80) for event in events],
+        "identity_value": [_text(event.identity_value, 254) for event in events],
+        "occurred_at": [event.occurred_at for event in events],
+        "machine": [event.machine for event in events],
+        "value": [event.value for event in events],
+        "currency": [event.currency[:3] for event in events],
+        "code": [_text(event.code, 80) for event in events],
+        "detail": [_detail(event) for event in events],
+    }
+
+
+def _key(key: str) -> str:
+    """A key longer than the column keeps its identity as a hash."""
+    key = key.replace("\0", "")
+    return key if len(key) <= 160 else f"{key[:90]}~{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def _text(text: str, longest: int) -> str:
+    return text.replace("\0", "")[:longest]
+
+
+def _detail(event: Inbound) -> str:
+    detail = dict(event.detail)
+    if event.permanent:
+        detail["permanent"] = True
+    return json.dumps(detail, default=str, ensure_ascii=False).replace("\\u0000", "")
+
+
+def take(limit: int, now: datetime | None = None) -> list[InboxEvent]:
+    """Lock up to ``limit`` new events, oldest first; events that another drainer holds are passed by.
+
+    To be called in the drainer's transaction, which must mark or set aside each of them. With ``now``,
+    clicks of the last :data:`SETTLE` wait for the next round, so that a scanner's sweep is seen whole.
+    Clicks of a sweep come back with ``machine`` set.
+    """
+    new = InboxEvent.objects.filter(state=InboxEvent.State.NEW)
+    if now is not None:
+        new = new.exclude(response="click", received_at__gt=now - SETTLE)
+    events = list(new.order_by("id").select_for_update(skip_locked=True, of=("self",))[:limit])
+    clicked = [event.id for event in events if event.response == "click" and event.touch_id and not event.machine]
+    if len(clicked) > 1 and queries.mark_sweeps(clicked, SWEEP_SECONDS):
+        swept = set(InboxEvent.objects.filter(id__in=clicked, machine=True).values_list("id", flat=True))
+        for event in events:
+            event.machine = event.machine or event.id in swept
+    return events
+
+
+def mark_drained(ids: Sequence[int], now: datetime | None = None) -> int:
+    """These events have been turned into what they mean; same transaction as :func:`take`."""
+    return queries.mark_drained(ids, now or timezone.now()) if ids else 0
+
+
+def mark_ignored(ids: Sequence[int], reason: str) -> int:
+    """These events mean nothing to us, for this reason."""
+    return InboxEvent.objects.filter(id__in=ids).update(state=InboxEvent.State.IGNORED, error=reason)
+
+
+def set_aside(event_id: int, error: str, now: datetime | None = None) -> None:
+    """This event cannot be handled; it waits for a person, and others go on."""
+    row = InboxEvent.objects.filter(pk=event_id).values_list("channel_id", flat=True).first()
+    if row is None:
+        return
+    InboxEvent.objects.filter(pk=event_id).update(state=InboxEvent.State.POISON, error=error[:2000])
+    counts.count(row, counts.POISON, now=now)
+
+
+def replay(ids: Iterable[int], now: datetime | None = None) -> int:
+    """Give events that were set aside another chance; returns how many.
+
+    An unread request is parsed again by the channel's adapter as it is today. One that fails again stays
+    set aside, with the new error.
+    """
+    now = now or timezone.now()
+    done = 0
+    chosen = Q(pk__in=list(ids), state=InboxEvent.State.POISON)
+    for event in InboxEvent.objects.filter(chosen).select_related("channel__brand").order_by("id"):
+        if "request" in event.detail:
+            done += _parse_again(event, now)
+        else:
+            InboxEvent.objects.filter(pk=event.pk).update(state=InboxEvent.State.NEW, error="")
+            done += 1
+    return done
+
+
+def _parse_again(event: InboxEvent, now: datetime) -> int:
+    try:
+        reply = adapter_for(event.channel).parse_inbound(_request_of(event.detail["request"]))
+        with transaction.atomic():
+            store(event.channel, reply.events, event.received_at)
+            InboxEvent.objects.filter(pk=event.pk).update(
+                state=InboxEvent.State.DRAINED, drained_at=now, error="", detail={"events": len(reply.events)}
+            )
+    except Exception as error:  # whatever the parser raises belongs on the row, for the admin
+        InboxEvent.objects.filter(pk=event.pk).update(error=_error_text(error))
+        return 0
+    return 1
+
+
+def receive(channel: Channel, request: InboundRequest, now: datetime) -> InboundReply:
+    """One call of a provider: verified, parsed, stored. Raises :class:`BadSignature`, which is counted.
+
+    A request that cannot be parsed is kept whole and answered as received: sent again it would fail again.
+    """
+    try:
+        reply = adapter_for(channel).parse_inbound(request)
+        with transaction.atomic():
+            store(channel, reply.events, now)
+        return reply
+    except BadSignature:
+        counts.count(channel.pk, counts.BAD_SIGNATURE, now=now)
+        raise
+    except (OperationalError, InterfaceError):
+        raise  # our fault, and it passes: the provider must send this again
+    except Exception as error:  # a parser's bug or a provider's news: keep it, tell it, go on
+        keep_unread(channel.pk, request, error, now)
+        return InboundReply()
+
+
+def keep_unread(channel_id: int, request: InboundRequest, error: Exception, now: datetime) -> None:
+    """Set a whole request aside. The same request sent again is the same row."""
+    digest = hashlib.sha256(request.url.encode() + b"\0" + request.body).hexdigest()
+    detail = json.dumps({"request": _as_json(request)}, ensure_ascii=False)
+    with transaction.atomic():
+        queries.set_aside_raw(channel_id, f"unread:{digest}", detail, _error_text(error), now)
+        counts.count(channel_id, counts.POISON, now=now)
+
+
+def _as_json(request: InboundRequest) -> dict[str, Any]:
+    return {
+        "method": request.method,
+        "url": request.url,
+        "headers": {name: value for name, value in request.headers.items() if name in KEPT_HEADERS},
+        "query": dict(request.query),
+        "body": base64.b64encode(request.body).decode(),
+    }
+
+
+def _request_of(kept: dict[str, Any]) -> InboundRequest:
+    return InboundRequest(
+        method=kept["method"],
+        url=kept["url"],
+        headers=kept["headers"],
+        query=kept["query"],
+        body=base64.b64decode(kept["body"]),
+    )
+
+
+def _error_text(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".replace("\0", "")[:2000]
+
+
+def poll(channel: Channel, references: Sequence[str], now: datetime, rounds: int = 100) -> int:
+    """Ask a provider that tells only when asked; store, commit, then let it forget. Returns events stored.
+
+    Raises what the adapter raises (:class:`~channels.adapters.base.AdapterError`).
+    """
+    adapter, stored = adapter_for(channel), 0
+    for _round in range(rounds):
+        events = adapter.poll(references)
+        if not events:
+            break
+        with transaction.atomic(durable=True):
+            stored += store(channel, events, now)
+        adapter.acknowledge()
+        if references:
+            break  # asked by reference, everything known has been told
+    return stored

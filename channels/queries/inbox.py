@@ -1,0 +1,92 @@
+"""Inbox events in SQL: stored once, taken by one drainer at a time."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+
+# One array a column: a batch of any size is one statement with sixteen parameters.
+STORE = """
+INSERT INTO channels_inboxevent (
+    channel_id, dedupe_key, kind, outcome, response, reference, campaign_id, touch_id,
+    identity_kind, identity_issuer, identity_value, occurred_at, received_at, machine, value, currency, code,
+    detail, state, error
+)
+SELECT %(channel)s, told.dedupe_key, told.kind, told.outcome, told.response, told.reference, told.campaign_id,
+       told.touch_id, told.identity_kind, told.identity_issuer, told.identity_value, told.occurred_at,
+       %(received_at)s, told.machine, told.value, told.currency, told.code, told.detail, 'new', ''
+FROM unnest(
+    %(dedupe_key)s::text[], %(kind)s::text[], %(outcome)s::text[], %(response)s::text[], %(reference)s::text[],
+    %(campaign_id)s::bigint[], %(touch_id)s::bigint[], %(identity_kind)s::text[], %(identity_issuer)s::text[],
+    %(identity_value)s::text[], %(occurred_at)s::timestamptz[], %(machine)s::boolean[], %(value)s::numeric[],
+    %(currency)s::text[], %(code)s::text[], %(detail)s::jsonb[]
+) WITH ORDINALITY AS told (
+    dedupe_key, kind, outcome, response, reference, campaign_id, touch_id, identity_kind, identity_issuer,
+    identity_value, occurred_at, machine, value, currency, code, detail, position
+)
+ORDER BY told.position
+ON CONFLICT (channel_id, dedupe_key) DO NOTHING
+"""
+
+SET_ASIDE_RAW = """
+INSERT INTO channels_inboxevent (
+    channel_id, dedupe_key, kind, outcome, response, reference, identity_kind, identity_issuer, identity_value,
+    occurred_at, received_at, machine, currency, code, detail, state, error
+) VALUES (
+    %(channel)s, %(dedupe_key)s, 'response', '', '', '', '', '', '', %(now)s, %(now)s, false, '', 'unparsed',
+    %(detail)s, 'poison', %(error)s
+)
+ON CONFLICT (channel_id, dedupe_key) DO UPDATE SET error = excluded.error
+"""
+
+# Clicks on two links of one touch within two seconds are no person's: a mail scanner walks through a message.
+SWEEPS = """
+WITH clicks AS (
+    SELECT id, channel_id, touch_id, campaign_id, occurred_at, detail->>'link_id' AS link
+    FROM channels_inboxevent
+    WHERE id = ANY(%(ids)s) AND response = 'click' AND NOT machine AND touch_id IS NOT NULL
+),
+swept AS (
+    SELECT one.id
+    FROM clicks one JOIN clicks other USING (channel_id, campaign_id, touch_id)
+    WHERE other.link <> one.link AND abs(extract(epoch FROM other.occurred_at - one.occurred_at)) < %(seconds)s
+)
+UPDATE channels_inboxevent event SET machine = true FROM (SELECT DISTINCT id FROM swept) AS swept
+WHERE event.id = swept.id
+"""
+
+MARK = """
+UPDATE channels_inboxevent SET state = 'drained', drained_at = %(now)s, error = '' WHERE id = ANY(%(ids)s)
+"""
+
+
+def store(channel_id: int, columns: Mapping[str, Sequence[Any]], received_at: datetime) -> int:
+    """The events of one channel that were not stored before, in the order they were told."""
+    with connection.cursor() as cursor:
+        cursor.execute(STORE, {"channel": channel_id, "received_at": received_at, **columns})
+        return cursor.rowcount
+
+
+def set_aside_raw(channel_id: int, dedupe_key: str, detail: str, error: str, now: datetime) -> int:
+    """A request that nobody could read, kept whole."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            SET_ASIDE_RAW,
+            {"channel": channel_id, "dedupe_key": dedupe_key, "detail": detail, "error": error, "now": now},
+        )
+        return cursor.rowcount
+
+
+def mark_sweeps(ids: Sequence[int], seconds: float) -> int:
+    """Clicks among these that a machine made: another link of the same touch was followed within ``seconds``."""
+    with connection.cursor() as cursor:
+        cursor.execute(SWEEPS, {"ids": list(ids), "seconds": seconds})
+        return cursor.rowcount
+
+
+def mark_drained(ids: Sequence[int], now: datetime) -> int:
+    """These events, done with."""
+    with connection.cursor() as cursor:
+        cursor.execute(MARK, {"ids": list(ids), "now": now})
+        return cursor.rowcount
