@@ -1,0 +1,188 @@
+"""Fixtures every test may use, and the rule that in CI nothing is skipped."""
+
+import os
+import shutil
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+
+ROOT = Path(__file__).resolve().parent.parent
+ROLES = {"marketer": "marketer", "approver": "approver", "channels": "channel_admin", "finance": "finance"}
+
+# Programs a test may need: marker → name on PATH.
+PROGRAMS = {"needs_chromium": "chromium", "needs_redis": "redis-server", "needs_gettext": "msgfmt"}
+
+# Playwright drives the browser through an event loop in the test's own thread; Django takes that for async code.
+os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for marker, program in PROGRAMS.items():
+        config.addinivalue_line("markers", f"{marker}: needs the program {program}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    missing = {marker for marker, program in PROGRAMS.items() if shutil.which(program) is None}
+    for item in items:
+        if {"page", "context", "browser"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("needs_chromium")
+        for marker in missing:
+            if item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=f"skipped: not installed ({PROGRAMS[marker]})"))
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """With EVENREACH_NO_SKIPS=1 a skipped test fails the run: in CI everything is installed."""
+    reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("EVENREACH_NO_SKIPS") != "1" or reporter is None:
+        return
+    if reporter.stats.get("skipped") and exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    skipped = terminalreporter.stats.get("skipped", [])
+    if os.environ.get("EVENREACH_NO_SKIPS") == "1" and skipped:
+        terminalreporter.section("EVENREACH_NO_SKIPS: skipped tests count as failures", red=True)
+        for report in skipped:
+            terminalreporter.line(f"{report.nodeid}: {report.longrepr[2] if report.longrepr else ''}")
+
+
+# People ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def make_user(db: None) -> Callable[..., Any]:
+    """make_user("somebody", role="finance") → a user in that group."""
+    from django.contrib.auth.models import Group
+
+    from config.models import User
+
+    def make(username: str, role: str = "", **fields: Any) -> User:
+        user, _made = User.objects.get_or_create(username=username, defaults=fields)
+        if role:
+            user.groups.add(Group.objects.get_or_create(name=role)[0])
+        return user
+
+    return make
+
+
+@pytest.fixture
+def log_in(make_user: Callable[..., Any]) -> Callable[[str], Client]:
+    """log_in("marketer") → a test client of the person of that name (see ROLES)."""
+
+    def client(username: str) -> Client:
+        found = Client()
+        found.force_login(
+            make_user(username, ROLES.get(username, "")),
+            backend="allauth.account.auth_backends.AuthenticationBackend",
+        )
+        return found
+
+    return client
+
+
+@pytest.fixture
+def as_marketer(log_in: Callable[[str], Client]) -> Client:
+    return log_in("marketer")
+
+
+@pytest.fixture
+def as_approver(log_in: Callable[[str], Client]) -> Client:
+    return log_in("approver")
+
+
+@pytest.fixture
+def as_channel_admin(log_in: Callable[[str], Client]) -> Client:
+    return log_in("channels")
+
+
+@pytest.fixture
+def as_finance(log_in: Callable[[str], Client]) -> Client:
+    return log_in("finance")
+
+
+# Browser --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **browser_type_launch_args,
+        "executable_path": shutil.which("chromium"),
+        "args": ["--no-sandbox", "--disable-dev-shm-usage"],
+    }
+
+
+@pytest.fixture(scope="session")
+def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]:
+    return {**browser_context_args, "viewport": {"width": 1366, "height": 900}, "locale": "en"}
+
+
+@pytest.fixture
+def page_as(context: Any, live_server: Any, log_in: Callable[[str], Client]) -> Callable[[str], Any]:
+    """page_as("marketer") → a new browser page on which that person is logged in; open `live_server.url + …`."""
+
+    def open_page(username: str) -> Any:
+        from django.conf import settings
+
+        cookie = log_in(username).cookies[settings.SESSION_COOKIE_NAME]
+        context.add_cookies([{"name": cookie.key, "value": cookie.value, "url": live_server.url}])
+        return context.new_page()
+
+    return open_page
+
+
+@pytest.fixture
+def shots() -> Callable[[Any, str], Path]:
+    """shots(page, "campaign-matrix") saves var/shots/campaign-matrix.png for people to look at."""
+
+    def save(page: Any, name: str) -> Path:
+        path = ROOT / "var" / "shots" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=path, full_page=True)
+        return path
+
+    return save
+
+
+# Redis ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def redis_url(tmp_path: Path) -> Iterator[str]:
+    """A Redis of this test's own, on a unix socket; mark the test `needs_redis`."""
+    import subprocess
+    import time
+
+    import redis
+
+    place = tmp_path / "redis.sock"
+    server = subprocess.Popen(
+        ["redis-server", "--port", "0", "--unixsocket", str(place), "--save", "", "--dir", str(tmp_path)],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        client = redis.Redis(unix_socket_path=str(place))
+        for _try in range(100):
+            try:
+                client.ping()
+                break
+            except redis.ConnectionError:
+                time.sleep(0.05)
+        yield f"redis+socket://{place}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@pytest.fixture(autouse=True)
+def _english() -> Generator[None]:
+    """A test that switches the language does not leave it so."""
+    from django.utils import translation
+
+    with translation.override("en"):
+        yield
