@@ -26,6 +26,7 @@ class Role(models.TextChoices):
 
 
 ANYBODY: tuple[str, ...] = tuple(Role.values)
+ADMINISTRATOR = "administrator"  # no group: a superuser, who has every role besides
 
 
 def roles_of(user: AbstractUser | AnonymousUser) -> frozenset[str]:
@@ -33,7 +34,7 @@ def roles_of(user: AbstractUser | AnonymousUser) -> frozenset[str]:
     if not user.is_authenticated or not user.is_active:
         return frozenset()
     if user.is_superuser:
-        return frozenset(Role.values)
+        return frozenset({*Role.values, ADMINISTRATOR})
     known = getattr(user, "_roles", None)
     if known is None:
         known = frozenset(user.groups.values_list("name", flat=True)) & frozenset(Role.values)

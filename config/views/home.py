@@ -1,0 +1,90 @@
+"""The first page: what needs me, what runs, what is wrong."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.urls import NoReverseMatch, reverse
+from django.utils.translation import gettext_lazy as _
+
+from audiences.access import ANYBODY, Role, has_role, needs
+from audiences.registers import home_cards
+
+COLUMNS = (
+    ("needs_me", _("What needs me"), "bell", _("Nothing waits for you.")),
+    ("runs", _("What runs"), "player-play", _("Nothing runs at the moment.")),
+    ("wrong", _("What is wrong"), "alert-triangle", _("Nothing is wrong.")),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of the first ten minutes; without ``url`` it is told, not linked."""
+
+    title: Any
+    text: Any
+    url_names: tuple[str, ...]  # the first that resolves is linked
+    roles: tuple[str, ...]
+
+    @property
+    def url(self) -> str:
+        for name in self.url_names:
+            try:
+                return reverse(name)
+            except NoReverseMatch:
+                continue
+        return ""
+
+
+STEPS = (
+    Step(
+        _("Import customers"),
+        _("A CSV or Excel file with names, phones, e-mail addresses and consent. Bad lines come back as a file to mend."),
+        ("audiences:new_import", "audiences:import_new", "audiences:imports"),
+        (Role.MARKETER,),
+    ),
+    Step(
+        _("Build a segment"),
+        _("Choose whom to reach. The builder counts as you type and shows how many are reachable on each channel."),
+        ("audiences:new_segment", "audiences:segment_new", "audiences:segments"),
+        (Role.MARKETER,),
+    ),
+    Step(
+        _("Connect a channel"),
+        _("E-mail, SMS, WeCom, an ad account, or a manual channel that only exports lists. A test message proves it."),
+        ("channels:new_channel", "channels:channel_new", "channels:channels"),
+        (Role.CHANNEL_ADMIN,),
+    ),
+    Step(
+        _("Create a campaign"),
+        _("Say how often each kind of person is to be reached on each channel, and with what budget. See the forecast."),
+        ("campaigns:new_campaign", "campaigns:campaign_new", "campaigns:campaigns"),
+        (Role.MARKETER,),
+    ),
+    Step(
+        _("Have it approved, and watch it run"),
+        _("Somebody else approves. Then coverage shows who was reached too often or too seldom, and why."),
+        ("reports:coverage", "reports:reports", "campaigns:campaigns"),
+        (Role.APPROVER, Role.FINANCE, Role.MARKETER),
+    ),
+)
+
+
+@needs(*ANYBODY)
+def home(request: HttpRequest) -> HttpResponse:
+    """Cards of all apps in three columns; with none at all, the first ten minutes."""
+    cards: dict[str, list[str]] = {name: [] for name, *_rest in COLUMNS}
+    for card in home_cards:
+        context = card.context(request)
+        if context is not None:
+            cards[card.column].append(render_to_string(card.template, dict(context), request))
+    columns = [
+        {"name": name, "title": title, "icon": icon, "nothing": nothing, "cards": cards[name]}
+        for name, title, icon, nothing in COLUMNS
+    ]
+    steps = [{"step": step, "mine": has_role(request.user, *step.roles)} for step in STEPS]
+    return render(
+        request, "config/home.html", {"columns": columns, "steps": steps, "empty": not any(cards.values())}
+    )
