@@ -142,7 +142,14 @@ class CampaignVersion(models.Model):
 
     class Meta:
         ordering = ("number",)
-        constraints = (models.UniqueConstraint(fields=("campaign", "number"), name="a_version_has_one_number"),)
+        constraints = (
+            models.UniqueConstraint(fields=("campaign", "number"), name="a_version_has_one_number"),
+            models.UniqueConstraint(
+                fields=("campaign",),
+                condition=models.Q(state__in=("draft", "submitted")),
+                name="a_campaign_has_one_open_version",
+            ),
+        )
 
     def __str__(self) -> str:
         return f"{self.campaign_id} v{self.number}"

@@ -30,6 +30,8 @@ class Plan(models.Model):
     objective = models.CharField(max_length=10)
     seed = models.BigIntegerField()
     input_hash = models.CharField(max_length=64, blank=True)
+    # campaigns.definition.fingerprint of the definition it answers: another one makes it out of date.
+    definition_hash = models.CharField(max_length=64, blank=True)
     audience = models.BigIntegerField(default=0)  # people in the segment
     held_out = models.BigIntegerField(default=0)
     reach = models.BigIntegerField(default=0)  # people with at least one touch

@@ -1,0 +1,323 @@
+"""The words of messages: fields filled per person, links tracked, and checked before approval.
+
+A field is ``{{name}}``, or ``{{name|friend}}`` with what stands in when the person has none. That is the
+whole language: there is no template engine, so nothing a marketer writes is ever executed, and a value that
+looks like a field is never read again. Values are escaped in HTML, percent-encoded inside an address, and
+freed of line breaks in a subject.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from html import escape
+from typing import Any
+from urllib.parse import quote
+
+from django.db import connection
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from audiences.vocabulary import Medium
+from campaigns.models import Message, MessageVariant, MessageVersion
+from channels import links
+from channels.models import Channel
+
+# Field → what it is called, and what the preview shows.
+FIELDS: dict[str, tuple[Any, str]] = {
+    "name": (gettext_lazy("name"), "林晓"),
+    "city": (gettext_lazy("city"), "杭州"),
+    "province": (gettext_lazy("province"), "浙江"),
+    "language": (gettext_lazy("language"), "zh"),
+}
+ATTRIBUTE = "attributes."  # {{attributes.colour|your colour}}: an attribute of the customer
+ADDRESSES = {
+    "unsubscribe": gettext_lazy("address where the person unsubscribes"),
+    "preferences": gettext_lazy("address where the person chooses media"),
+}
+
+_FIELD = re.compile(r"\{\{\s*([^\s{}|]+)\s*(?:\|([^{}]*))?\}\}")
+_STRAY = re.compile(r"\{\{|\}\}")
+_OPEN_ADDRESS = re.compile(r"""https?://[^\s"'<>]*$""", re.IGNORECASE)
+_BARE_ADDRESS = re.compile(r"""(?:href|src|action)\s*=\s*["']?\s*$""", re.IGNORECASE)
+# Control characters would break headers, links' marks and text protocols; line breaks may stay in a text.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u2028\u2029]")
+_LINES = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
+_SCRIPT = re.compile(r"<\s*(script|iframe|object|embed|form|meta|base|link)\b|\son[a-z]+\s*=|javascript:", re.IGNORECASE)
+
+# Media whose messages have words of ours; the others are briefed outside (a key word, a KOL post).
+WITH_WORDS = frozenset({
+    Medium.SMS, Medium.EMAIL, Medium.WECOM, Medium.OFFICIAL_ACCOUNT, Medium.APP_PUSH, Medium.WEBHOOK,
+})
+WITH_HTML = frozenset({Medium.EMAIL})
+WITH_SUBJECT = frozenset({Medium.EMAIL, Medium.APP_PUSH, Medium.OFFICIAL_ACCOUNT})
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What stands against a message. ``where`` is subject, text, html or template; errors forbid approval."""
+
+    text: str
+    where: str = ""
+    variant: str = ""
+    error: bool = True
+    rule: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A field in a part: where it stands decides how its value is made safe."""
+
+    name: str
+    fallback: str
+    in_address: bool
+    source: str
+
+
+_Part = tuple["str | _Place", ...]
+
+
+@lru_cache(maxsize=2048)
+def _parse(text: str) -> _Part:
+    """Literal pieces and fields, in order."""
+    pieces: list[str | _Place] = []
+    end, address = 0, ""
+    for found in _FIELD.finditer(text):
+        literal = text[end : found.start()]
+        if literal:
+            pieces.append(literal)
+        # An address goes on through a field: https://x.cn/?a={{a}}&b={{b}}
+        address = (address + literal) if address and not re.search(r"""[\s"'<>]""", literal) else literal
+        open_address = _OPEN_ADDRESS.search(address)
+        address = open_address[0] if open_address else ""
+        pieces.append(_Place(found[1], (found[2] or "").strip(), bool(address), found[0]))
+        end = found.end()
+    if text[end:]:
+        pieces.append(text[end:])
+    return tuple(pieces)
+
+
+def fields_used(*texts: str) -> list[str]:
+    """Names of the fields in these texts, each once."""
+    return list(dict.fromkeys(piece.name for text in texts for piece in _parse(text) if isinstance(piece, _Place)))
+
+
+def _render(part: _Part, values: Mapping[str, Any], how: str) -> str:
+    """``how`` is subject, text or html."""
+    out = []
+    for piece in part:
+        if isinstance(piece, str):
+            out.append(piece)
+            continue
+        given = values.get(piece.name)
+        value = str(given).strip() if given not in (None, "") else piece.fallback
+        value = _LINES.sub(" ", value) if how == "subject" else _CONTROL.sub("", value)
+        if piece.in_address and piece.name not in ADDRESSES:
+            value = quote(value, safe="")
+        out.append(escape(value) if how == "html" else value)
+    return "".join(out)
+
+
+@dataclass(slots=True)
+class PreparedMessage:
+    """One variant of one message version on one channel, parsed once and filled for many people."""
+
+    message_version_id: int
+    variant: int
+    channel_id: int
+    brand: str
+    template: str
+    subject: str
+    text: str
+    html: str
+    fields: tuple[str, ...]  # what ``fill`` wants to know of a person
+    parameters: tuple[str, ...] = ()  # fields of the text in order: variables of a provider's template
+    pixel: bool = True
+    _marked: dict[int | None, tuple[links.Prepared, _Part, _Part, _Part]] = field(default_factory=dict)
+
+    def fill(
+        self,
+        values: Mapping[str, Any],
+        *,
+        campaign_id: int | None,
+        touch_id: int,
+        customer_id: int,
+    ) -> tuple[str, str, str, str]:
+        """(subject, text, html, unsubscribe address) for one person. Links are tracked to this touch."""
+        marked = self._marked.get(campaign_id)
+        if marked is None:
+            prepared = links.prepare(campaign_id, self.channel_id, self.text, self.html, pixel=self.pixel)
+            marked = (prepared, _parse(self.subject), _parse(prepared.text), _parse(prepared.html))
+            self._marked[campaign_id] = marked
+        prepared, subject_part, text_part, html_part = marked
+        unsubscribe = links.unsubscribe_url(customer_id, self.channel_id, campaign_id, touch_id)
+        known = dict(values)
+        known["unsubscribe"] = unsubscribe
+        if "preferences" in self.fields:
+            known["preferences"] = links.preference_url(customer_id, self.channel_id, campaign_id, touch_id)
+        subject = _LINES.sub(" ", _render(subject_part, known, "subject")).strip()
+        text, html = prepared.fill(
+            _render(text_part, known, "text"),
+            _render(html_part, known, "html"),
+            touch_id=touch_id,
+            customer_id=customer_id,
+        )
+        return subject, text, html, unsubscribe
+
+    def variables(self, values: Mapping[str, Any]) -> dict[str, str]:
+        """Field → value of the text's fields, for providers that fill their own template."""
+        return {
+            piece.name: _LINES.sub(" ", str(values.get(piece.name) or piece.fallback)).strip()
+            for piece in _parse(self.text)
+            if isinstance(piece, _Place) and piece.name not in ADDRESSES
+        }
+
+
+def prepare(message_version_id: int, variant: int, channel: Channel) -> PreparedMessage:
+    """Read one variant once. Raises ``MessageVariant.DoesNotExist``."""
+    row = MessageVariant.objects.select_related("version__message").get(version_id=message_version_id, number=variant)
+    return PreparedMessage(
+        message_version_id=message_version_id,
+        variant=variant,
+        channel_id=channel.pk,
+        brand=channel.brand.name,
+        template=row.version.template,
+        subject=row.subject,
+        text=row.text,
+        html=row.html,
+        fields=tuple(fields_used(row.subject, row.text, row.html)),
+        parameters=tuple(name for name in fields_used(row.text) if name not in ADDRESSES),
+    )
+
+
+FIELDS_OF_CUSTOMERS = """
+SELECT c.id, c.name, c.city, c.province, c.language, CASE WHEN %(attributes)s THEN c.attributes END
+FROM audiences_customer c
+WHERE c.id = ANY(%(ids)s)
+"""
+
+
+def values_of(customer_ids: Sequence[int], fields: Iterable[str]) -> dict[int, dict[str, Any]]:
+    """Customer id → value of each of these fields, in one statement for all of them."""
+    wanted = [name for name in fields if name not in ADDRESSES]
+    if not wanted or not customer_ids:
+        return {customer_id: {} for customer_id in customer_ids}
+    with_attributes = any(name.startswith(ATTRIBUTE) for name in wanted)
+    with connection.cursor() as cursor:
+        cursor.execute(FIELDS_OF_CUSTOMERS, {"ids": list(customer_ids), "attributes": with_attributes})
+        found = cursor.fetchall()
+    values: dict[int, dict[str, Any]] = {}
+    for pk, name, city, province, language, attributes in found:
+        known: dict[str, Any] = {"name": name, "city": city, "province": province, "language": language}
+        if attributes:
+            known |= {f"{ATTRIBUTE}{key}": value for key, value in (
+                json.loads(attributes) if isinstance(attributes, str) else attributes
+            ).items()}
+        values[pk] = {key: known.get(key) for key in wanted}
+    return values
+
+
+# Versions -----------------------------------------------------------------------------------------
+
+
+def newest(message: Message) -> MessageVersion | None:
+    return message.versions.order_by("-number").first()
+
+
+def digest(version: MessageVersion) -> str:
+    """16 hex digits over the words of a version and all its variants."""
+    rows = version.variants.order_by("number").values_list("number", "name", "weight", "subject", "text", "html")
+    text = json.dumps([version.template, list(rows)], ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def freeze(version_ids: Iterable[int], now: datetime) -> int:
+    """What an approval does to the words it approved; returns how many were not frozen before."""
+    return MessageVersion.objects.filter(pk__in=list(version_ids), frozen_at=None).update(frozen_at=now)
+
+
+# Checking -----------------------------------------------------------------------------------------
+
+
+def sample(name: str) -> str:
+    """What the preview shows for a field."""
+    if name in FIELDS:
+        return FIELDS[name][1]
+    if name in ADDRESSES:
+        return "https://…/u/…"
+    return ""
+
+
+def preview(subject: str, text: str, html: str) -> tuple[str, str, str]:
+    """Subject, text and html with sample values; links stay as written."""
+    values = {name: sample(name) for name in fields_used(subject, text, html)}
+    return (
+        _render(_parse(subject), values, "subject"),
+        _render(_parse(text), values, "text"),
+        _render(_parse(html), values, "html"),
+    )
+
+
+def problems_of_words(medium: str, subject: str, text: str, html: str) -> list[Problem]:
+    """What is wrong with a variant's words on any channel of a medium; platform rules come on top."""
+    found: list[Problem] = []
+    if medium in WITH_WORDS and not text.strip() and not (medium in WITH_HTML and html.strip()):
+        found.append(Problem(_("It has no words yet."), "text"))
+    if medium == Medium.EMAIL and not subject.strip():
+        found.append(Problem(_("An email needs a subject."), "subject"))
+    if medium == Medium.EMAIL and html.strip() and not text.strip():
+        found.append(
+            Problem(_("There is HTML but no plain text: readers without HTML, and filters, expect one."), "text", error=False)
+        )
+    for where, part in (("subject", subject), ("text", text), ("html", html)):
+        found += _problems_of_fields(where, part)
+    if medium in WITH_HTML and _SCRIPT.search(html):
+        found.append(
+            Problem(_("Scripts, forms and frames do not work in email and make filters refuse it: remove them."), "html")
+        )
+    if medium == Medium.EMAIL and "unsubscribe" not in fields_used(text, html):
+        found.append(
+            Problem(_("It has no {{unsubscribe}}: without a visible way out people complain instead."), "text", error=False)
+        )
+    return found
+
+
+def _problems_of_fields(where: str, part: str) -> list[Problem]:
+    found = []
+    for piece in _parse(part):
+        if not isinstance(piece, _Place):
+            continue
+        if piece.name not in FIELDS and piece.name not in ADDRESSES and not piece.name.startswith(ATTRIBUTE):
+            found.append(
+                Problem(
+                    _("There is no field %(field)s. Known: %(known)s.")
+                    % {"field": piece.source, "known": ", ".join([*FIELDS, *ADDRESSES, ATTRIBUTE + "…"])},
+                    where,
+                )
+            )
+        elif not piece.fallback and piece.name not in ADDRESSES:
+            found.append(
+                Problem(
+                    _("%(field)s stays empty for people who have none; write {{%(name)s|…}} to say what stands in.")
+                    % {"field": piece.source, "name": piece.name},
+                    where,
+                    error=False,
+                )
+            )
+    if _STRAY.search(_FIELD.sub("", part)):
+        found.append(Problem(_("There is a “{{” or “}}” that belongs to no field."), where))
+    if where == "html":
+        pieces = _parse(part)
+        for before, piece in zip(pieces, pieces[1:], strict=False):
+            if (
+                isinstance(piece, _Place) and isinstance(before, str)
+                and piece.name not in ADDRESSES and _BARE_ADDRESS.search(before)
+            ):
+                found.append(
+                    Problem(_("An address cannot begin with a field: write https://… before %(field)s.")
+                            % {"field": piece.source}, where)
+                )
+    return found
