@@ -17,7 +17,9 @@ class ConfigConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from config import checks, openapi  # noqa: F401  (they register themselves)
+        from config import checks, openapi, places  # noqa: F401  (they register themselves)
+
+        places.register()
 
         # The task queue lives in the same database and is not made of models, so it follows `migrate`.
         post_migrate.connect(install_queue, sender=self)

@@ -14,7 +14,6 @@ urlpatterns = [
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/v1/", include("config.api")),
     path("", include("config.shell_urls")),
-    path("", include("config.shell_urls")),
     path("", include("audiences.urls")),
     path("", include("channels.urls")),
     path("", include("campaigns.urls")),
