@@ -68,7 +68,7 @@ class JobFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class JobKind:
-    """``run`` does the work and returns what to keep: JSON values; ``url`` among them is where to go after."""
+    """``run`` does the work and returns JSON values to keep; ``url`` among them is where to go after."""
 
     label: Any
     run: Callable[[Job], Mapping[str, Any] | None]
@@ -136,7 +136,9 @@ def sweep() -> dict[str, int]:
     A job that took :data:`TRIES` workers with it fails, so that it does not go on for ever.
     """
     failed = queries.give_up(
-        TRIES, _("The worker stopped %(n)d times during this work. Look at the worker's log and its memory.") % {"n": TRIES}
+        TRIES,
+        _("The worker stopped %(n)d times during this work. Look at the worker's log and its memory.")
+        % {"n": TRIES},
     )
     woken = queries.to_wake(LEASE)
     wake(woken)
@@ -259,7 +261,9 @@ class _Running:
         except Exception as error:  # whatever it is, a person must read it  # noqa: BLE001
             if self.cancelled and isinstance(error.__cause__, QueryCanceled):
                 return Job.State.CANCELLED, {}, ""
-            gone = isinstance(error, OperationalError | InterfaceError) and not isinstance(error.__cause__, QueryCanceled)
+            gone = isinstance(error, OperationalError | InterfaceError) and not isinstance(
+                error.__cause__, QueryCanceled
+            )
             if gone and not connection.in_atomic_block:
                 # The database went away under the work. The lease runs out and the sweep begins again.
                 logger.warning("Job %s lost the database and will be begun again: %s", self.job.pk, error)
@@ -267,10 +271,15 @@ class _Running:
                 return None, {}, ""
             logger.exception("Job %s (%s) failed", self.job.pk, self.job.kind)
             with translation.override(language):
-                return Job.State.FAILED, {}, _("Unexpected: %(kind)s: %(text)s. The log of the worker has more.") % {
-                    "kind": type(error).__name__,
-                    "text": str(error)[:500],
-                }
+                return (
+                    Job.State.FAILED,
+                    {},
+                    _("Unexpected: %(kind)s: %(text)s. The log of the worker has more.")
+                    % {
+                        "kind": type(error).__name__,
+                        "text": str(error)[:500],
+                    },
+                )
 
     def _end(self, thread: threading.Thread) -> None:
         self._stop.set()

@@ -1,4 +1,4 @@
-"""Claims, leases and ends of jobs. Every change asks for the state it expects, and tells whether it was so."""
+"""Claims, leases and ends of jobs. Every change names the state it expects, and tells whether it was so."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -53,7 +53,14 @@ def claim(job_id: int, lease: timedelta, tries: int) -> datetime | None:
 
 def renew(job: Job, held: datetime, lease: timedelta) -> tuple[datetime, bool] | None:
     """The new lease and whether a stop is asked, for the holder of ``held``; None when it is lost."""
-    values = {"done": job.done, "total": job.total, "step": job.step, "id": job.pk, "held": held, "lease": lease}
+    values = {
+        "done": job.done,
+        "total": job.total,
+        "step": job.step,
+        "id": job.pk,
+        "held": held,
+        "lease": lease,
+    }
     row = _row(RENEW, values)
     return (row[0], row[1]) if row else None
 

@@ -25,7 +25,16 @@ register = template.Library()
 
 NOTHING = "–"  # what a missing number looks like; zero is written as 0
 MINUS = "\u2212"
-SIGNS = {"CNY": "¥", "USD": "US$", "EUR": "€", "GBP": "£", "HKD": "HK$", "TWD": "NT$", "JPY": "JP¥", "SGD": "S$"}
+SIGNS = {
+    "CNY": "¥",
+    "USD": "US$",
+    "EUR": "€",
+    "GBP": "£",
+    "HKD": "HK$",
+    "TWD": "NT$",
+    "JPY": "JP¥",
+    "SGD": "S$",
+}
 WITHOUT_CENTS = frozenset({"JPY", "KRW", "VND"})
 
 
@@ -98,7 +107,7 @@ def _with_currency(amount: Any, code: str, digits: int) -> str:
 
 @register.filter
 def when(moment: Any) -> SafeString | str:
-    """A moment in the reader's zone, as ``2026-03-01 09:30``, with seconds and zone on hover; a date as it is."""
+    """A moment in the reader's zone, as ``2026-03-01 09:30``; seconds and zone on hover. Dates as they are."""
     if isinstance(moment, datetime):
         local = timezone.localtime(moment) if timezone.is_aware(moment) else moment
         return format_html(
@@ -193,7 +202,7 @@ def role_names(user: Any) -> str:
 
 
 COLOURS = {
-    "green": "done finished accepted delivered active ready approved reviewed sent valid confirmed open_period matched",
+    "green": "done finished accepted delivered active ready approved reviewed sent valid confirmed matched",
     "blue": "running scheduled submitted planned claimed loading checking",
     "azure": "waiting draft pending mapped new",
     "yellow": "paused deferred unknown warning cancelling",
@@ -230,7 +239,8 @@ def chart(option: Any, size: str = "md", label: str = "") -> SafeString:
     for sign in "<>&\u2028\u2029":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return format_html(
-        '<div class="chart chart-{}" role="img" aria-label="{}"><script type="application/json" data-chart>{}</script></div>',
+        '<div class="chart chart-{}" role="img" aria-label="{}">'
+        '<script type="application/json" data-chart>{}</script></div>',
         size if size in {"sm", "md", "lg"} else "md",
         label,
         SafeString(text),
@@ -256,5 +266,3 @@ def keep(parser: Parser, token: Token) -> KeepNode:
     nodelist = parser.parse(("endkeep",))
     parser.delete_first_token()
     return KeepNode(nodelist, parts[1])
-
-

@@ -38,7 +38,10 @@ class ApiKeyForm(forms.Form):
     scopes = forms.MultipleChoiceField(
         label=_("Scopes"),
         choices=lambda: [
-            (f"{domain}:{what}", f"{DOMAIN_LABELS.get(domain, domain)} · {_('read') if what == 'read' else _('write')}")
+            (
+                f"{domain}:{what}",
+                f"{DOMAIN_LABELS.get(domain, domain)} · {_('read') if what == 'read' else _('write')}",
+            )
             for domain in DOMAINS
             for what in ("read", "write")
         ],

@@ -41,25 +41,27 @@ class Step:
 STEPS = (
     Step(
         _("Import customers"),
-        _("A CSV or Excel file with names, phones, e-mail addresses and consent. Bad lines come back as a file to mend."),
+        _(
+            "A CSV or Excel file with names, phones, emails and consent. Bad lines come back as a file to mend."
+        ),
         ("audiences:new_import", "audiences:import_new", "audiences:imports"),
         (Role.MARKETER,),
     ),
     Step(
         _("Build a segment"),
-        _("Choose whom to reach. The builder counts as you type and shows how many are reachable on each channel."),
+        _("Choose whom to reach. The builder counts as you type and shows the reach of each channel."),
         ("audiences:new_segment", "audiences:segment_new", "audiences:segments"),
         (Role.MARKETER,),
     ),
     Step(
         _("Connect a channel"),
-        _("E-mail, SMS, WeCom, an ad account, or a manual channel that only exports lists. A test message proves it."),
+        _("Email, SMS, WeCom, an ad account, or a manual channel that only exports lists."),
         ("channels:new_channel", "channels:channel_new", "channels:channels"),
         (Role.CHANNEL_ADMIN,),
     ),
     Step(
         _("Create a campaign"),
-        _("Say how often each kind of person is to be reached on each channel, and with what budget. See the forecast."),
+        _("Say how often each kind of person is to be reached on each channel, and with what budget."),
         ("campaigns:new_campaign", "campaigns:campaign_new", "campaigns:campaigns"),
         (Role.MARKETER,),
     ),
