@@ -54,7 +54,9 @@ def find(text: str) -> ApiKey | None:
     now = timezone.now()
     key = (
         ApiKey.objects.select_related("owner")
-        .filter(Q(expires_at=None) | Q(expires_at__gt=now), prefix=prefix, revoked_at=None, owner__is_active=True)
+        .filter(
+            Q(expires_at=None) | Q(expires_at__gt=now), prefix=prefix, revoked_at=None, owner__is_active=True
+        )
         .first()
     )
     if key is None or not hmac.compare_digest(key.digest, _digest(secret)):

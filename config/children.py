@@ -59,7 +59,10 @@ class Children:
         child.started = time.monotonic()
         assert child.process.stdout is not None  # noqa: S101
         threading.Thread(
-            target=self._copy, args=(child.name, child.process.stdout, log), daemon=True, name=f"log-{child.name}"
+            target=self._copy,
+            args=(child.name, child.process.stdout, log),
+            daemon=True,
+            name=f"log-{child.name}",
         ).start()
 
     def watch(self) -> None:
@@ -72,7 +75,9 @@ class Children:
                         child.wait = FIRST_WAIT
                     continue
                 _signal_group(child.process, signal.SIGKILL)  # what it left behind
-                self.say(f"{child.name} ended ({child.process.returncode}); it starts again in {child.wait:.0f} s.")
+                self.say(
+                    f"{child.name} ended ({child.process.returncode}); it starts again in {child.wait:.0f} s."
+                )
                 child.process, child.due = None, now + child.wait
                 child.wait = min(child.wait * 2, LONGEST_WAIT)
             elif now >= child.due:

@@ -49,7 +49,9 @@ class IdempotencyMiddleware:
         if earlier is not None:
             if earlier.request_hash != asked:
                 return _problem(422, _("This Idempotency-Key was used for another call."))
-            answer = HttpResponse(bytes(earlier.body), status=earlier.status, content_type=earlier.content_type)
+            answer = HttpResponse(
+                bytes(earlier.body), status=earlier.status, content_type=earlier.content_type
+            )
             answer[REPLAYED] = "true"
             return answer
         mark = transaction.savepoint()

@@ -154,8 +154,15 @@ class Server:
     # Holding --------------------------------------------------------------------------------
 
     def hold(self) -> None:
-        """Make sure that the server runs, and keep it running until this process ends."""
+        """Make sure that the server runs, and keep it running until this process ends.
+
+        Cheap enough to be asked before every connection; a server that was killed is started again.
+        """
         if self._holders is not None and self._holder_pid == os.getpid():
+            if self.postmaster() is None:
+                with self._starting():
+                    if not self.answers():
+                        self._start()
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         # A descriptor inherited by a fork shares its lock with the parent: each process opens its own.
@@ -255,7 +262,9 @@ class Server:
     def _ready(self) -> bool:
         try:
             with self.connect() as connection:
-                found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
+                found = connection.execute(
+                    "SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]
+                ).fetchone()
                 if not found:
                     connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
         except psycopg.OperationalError as error:
@@ -341,7 +350,9 @@ class Server:
                 os.chown(folder, account.uid, account.gid)
         found = folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid not in {uid, os.geteuid()}:
-            raise ServerError(f"{folder} belongs to somebody else; remove it, or set EVENREACH_DATA to a shorter path.")
+            raise ServerError(
+                f"{folder} belongs to somebody else; remove it, or set EVENREACH_DATA to a shorter path."
+            )
         if account and found.st_uid != uid:
             os.chown(folder, account.uid, account.gid)
         folder.chmod(0o700)
@@ -364,7 +375,12 @@ class Server:
 
     def log_tail(self, lines: int = 15) -> str:
         with suppress(OSError):
-            return "Last lines of " + str(self.log) + ":\n" + "\n".join(self.log.read_text().splitlines()[-lines:])
+            return (
+                "Last lines of "
+                + str(self.log)
+                + ":\n"
+                + "\n".join(self.log.read_text().splitlines()[-lines:])
+            )
         return ""
 
 

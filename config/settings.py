@@ -8,10 +8,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import django_stubs_ext
 from csp.constants import NONE, SELF
 from django.utils.translation import gettext_lazy as _
 
 from config import env
+
+django_stubs_ext.monkeypatch()  # lets Django's generic classes be subscripted: ModelForm[User]
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env.text("EVENREACH_DATA") or BASE_DIR / "var").resolve()
@@ -117,6 +120,7 @@ if EMBEDDED:
 else:
     DATABASES = {"default": env.database(DATABASE_URL)}
 DATABASES["default"]["CONN_MAX_AGE"] = 0
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # a pooled connection may have outlived its server
 DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {
     "min_size": 0,
     "max_size": env.number("EVENREACH_POOL", 12),

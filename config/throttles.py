@@ -56,7 +56,7 @@ class CallerThrottle(BaseThrottle):
             key = f"user:{user.pk}"
         else:
             key = f"from:{self.get_ident(request)}"
-        limit, seconds = parse(rate)
+        limit, seconds = parse(str(rate))
         now = timezone.now()
         if count(key[:120], seconds, now) <= limit:
             return True

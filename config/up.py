@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from config import demo_logins, heartbeat, postgres, queue
 from config.children import Child, Children
 
+EVERYWHERE = {"0.0.0.0", "::"}  # noqa: S104  (addresses that mean all of them)
 READY_TIMEOUT = 90.0  # seconds the web may take until its first answer
 SEEDED = "demo-data"  # a row among the heartbeats: when the demo data was put in
 
@@ -67,7 +68,7 @@ class Up:
             signal.signal(each, self._on_signal)
         try:
             self.port = self._port(lock)
-            self.url = f"http://localhost:{self.port}" if self.host in {"127.0.0.1", "0.0.0.0"} else self._url()  # noqa: S104
+            self.url = self._url()
             logins = self._prepare()
             self.preparing = False
             return self._serve(lock, logins)
@@ -106,7 +107,13 @@ class Up:
         return port
 
     def _url(self) -> str:
-        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+        if self.host in EVERYWHERE or self.host == "127.0.0.1":
+            return f"http://localhost:{self.port}"
+        return f"http://{self._bracketed(self.host)}:{self.port}"
+
+    @staticmethod
+    def _bracketed(host: str) -> str:
+        return f"[{host}]" if ":" in host else host
 
     def _prepare(self) -> dict[str, str]:
         if settings.EMBEDDED:
@@ -143,6 +150,8 @@ class Up:
         self.say(_("Ctrl-C stops everything."))
         while not self.signals:
             self.children.watch()
+            if settings.EMBEDDED:
+                _server().hold()  # starts it again if it was killed
             time.sleep(0.3)
         return 0
 
@@ -154,14 +163,16 @@ class Up:
         shared = {
             "PYTHONUNBUFFERED": "1",
             "DJANGO_SETTINGS_MODULE": os.environ.get("DJANGO_SETTINGS_MODULE", "config.settings"),
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(settings.BASE_DIR), os.environ.get("PYTHONPATH")])),
+            "PYTHONPATH": os.pathsep.join(
+                filter(None, [str(settings.BASE_DIR), os.environ.get("PYTHONPATH")])
+            ),
             "EVENREACH_PUBLIC_URL": os.environ.get("EVENREACH_PUBLIC_URL", self.url),
         }
         os.environ.setdefault("EVENREACH_PUBLIC_URL", self.url)
         plan: list[Child] = []
         if self.demo and "sandbox" in get_commands():
             plan.append(Child("sandbox", [*manage, "sandbox"], shared))
-        address = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        address = f"{self._bracketed(self.host)}:{self.port}"
         plan += [
             Child(
                 "web",
@@ -197,8 +208,8 @@ class Up:
         return plan
 
     def _answers(self) -> bool:
-        near = "127.0.0.1" if self.host == "0.0.0.0" else self.host  # noqa: S104
-        address = f"http://[{near}]:{self.port}/healthz" if ":" in near else f"http://{near}:{self.port}/healthz"
+        near = "127.0.0.1" if self.host in EVERYWHERE else self.host
+        address = f"http://{self._bracketed(near)}:{self.port}/healthz"
         # No proxy of the environment may stand between us and ourselves.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         deadline = time.monotonic() + READY_TIMEOUT

@@ -51,6 +51,9 @@ class HashedStorage(ManifestStaticFilesStorage):
     """Names with a hash, for production. Source maps are not installed, so references to them stay."""
 
     patterns = tuple(
-        (extension, tuple(p for p in patterns if "sourceMappingURL" not in (p if isinstance(p, str) else p[0])))
+        (
+            extension,
+            tuple(p for p in patterns if "sourceMappingURL" not in (p if isinstance(p, str) else p[0])),
+        )
         for extension, patterns in ManifestStaticFilesStorage.patterns
     )

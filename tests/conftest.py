@@ -51,6 +51,25 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             terminalreporter.line(f"{report.nodeid}: {report.longrepr[2] if report.longrepr else ''}")
 
 
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
+    """Transactional tests empty all tables afterwards, also those that only SQL knows (partitions) and
+    those whose triggers let no row be removed (the ledger)."""
+    from django.db import connection
+
+    flush = connection.ops.sql_flush
+
+    def sql_flush(style: Any, tables: list[str], **options: Any) -> list[str]:
+        statements = flush(style, tables, **{**options, "allow_cascade": True})
+        return [
+            "SET LOCAL session_replication_role = replica",
+            *statements,
+            "SET LOCAL session_replication_role = origin",
+        ]
+
+    connection.ops.sql_flush = sql_flush
+
+
 # People ---------------------------------------------------------------------------------------
 
 

@@ -28,7 +28,9 @@ echo.cls.scope_domain = "audiences"
 
 
 def call(method: str, text: str) -> int:
-    request = getattr(APIRequestFactory(), method)("/api/v1/echo", headers={"authorization": f"Bearer {text}"})
+    request = getattr(APIRequestFactory(), method)(
+        "/api/v1/echo", headers={"authorization": f"Bearer {text}"}
+    )
     return echo(request).status_code
 
 

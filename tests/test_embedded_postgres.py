@@ -47,7 +47,11 @@ def server(folder: Path) -> Iterator[Server]:
 
 def hold(folder: Path) -> "subprocess.Popen[str]":
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+        [sys.executable, "-c", HOLDER, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "holding\n"
@@ -65,7 +69,9 @@ def test_it_listens_on_no_network_and_lets_nobody_in_without_the_password(server
         assert connection.execute("SHOW fsync").fetchone() == ("on",)
         assert connection.execute("SHOW synchronous_commit").fetchone() == ("on",)
     with pytest.raises(psycopg.OperationalError, match="password"):
-        psycopg.connect(host=str(server.socket_folder), user="evenreach", password="wrong", dbname="evenreach")
+        psycopg.connect(
+            host=str(server.socket_folder), user="evenreach", password="wrong", dbname="evenreach"
+        )
     assert server.socket_folder.stat().st_mode & 0o077 == 0
     assert server.data.stat().st_mode & 0o077 == 0
 
@@ -193,7 +199,11 @@ def test_a_plain_command_starts_the_server_and_stops_it_again(folder: Path) -> N
     }
     asked = "from django.db import connection as c; k = c.cursor(); k.execute('SELECT 6 * 7'); print(k.fetchone())"
     done = subprocess.run(
-        [*COMMAND, "shell", "--no-imports", "-c", asked], env=environment, check=True, capture_output=True, text=True
+        [*COMMAND, "shell", "--no-imports", "-c", asked],
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     assert "(42,)" in done.stdout
     assert Server(var / "postgres", "", log=var / "log").postmaster() is None

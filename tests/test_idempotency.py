@@ -17,7 +17,9 @@ inside = threading.Event()
 @api_view(["POST"])
 def count(request):
     """Counts its calls in a row; answers as `status` of the body says."""
-    row, _made = Heartbeat.objects.get_or_create(name="calls", defaults={"at": "2026-01-01T00:00Z", "detail": {"n": 0}})
+    row, _made = Heartbeat.objects.get_or_create(
+        name="calls", defaults={"at": "2026-01-01T00:00Z", "detail": {"n": 0}}
+    )
     row.detail["n"] += 1
     row.save()
     if request.data.get("wait"):

@@ -9,7 +9,8 @@ NOON = datetime(2026, 6, 18, 12, 0, 30, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("rate", "meaning"), [("60/min", (60, 60)), ("5/s", (5, 1)), ("1000/hour", (1000, 3600)), ("9/day", (9, 86400))]
+    ("rate", "meaning"),
+    [("60/min", (60, 60)), ("5/s", (5, 1)), ("1000/hour", (1000, 3600)), ("9/day", (9, 86400))],
 )
 def test_rates_are_read(rate: str, meaning: tuple[int, int]) -> None:
     assert throttles.parse(rate) == meaning
