@@ -6,10 +6,13 @@ in the caller's transaction.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from django.db.models import QuerySet
 from django.http import HttpRequest
+
+if TYPE_CHECKING:
+    from audiences.imports.staging import Staged
 
 T = TypeVar("T")
 
@@ -84,26 +87,33 @@ class ImportColumn:
     label: Any
     help: Any = ""
     required: bool = False
-    kind: str = "text"  # text, integer, decimal, datetime, date, boolean, json, phone, email
+    kind: str = "text"  # text, integer, decimal, datetime, date, boolean, json, zone
     choices: Sequence[str] = ()
     aliases: Sequence[str] = ()  # headers recognised without mapping, such as 手机号
 
 
 @dataclass(frozen=True, slots=True)
 class ImportKind:
-    """What can be loaded. ``load`` runs in SQL over the staging table; see :mod:`audiences.imports`.
+    """What can be loaded, by file, API and screen alike; the steps are told in :mod:`audiences.imports`.
 
-    ``check`` returns SQL statements (parametrised) that put bad rows in the error table; ``load`` moves
-    the good ones and returns counts. Both are given the batch and the staging table's name.
+    Values are cleaned and cast by the pipeline. ``check(staged)`` refuses further rows by SQL
+    (``staged.refuse``); ``load(staged)`` moves the good ones by SQL, in one transaction, and returns
+    ``{"new": …, "changed": …, "same": …}``. Loading the same rows again must change nothing.
+    ``stored(staged)`` returns the totals of ``sums`` as they stand in our tables for the rows loaded.
+    ``takes_other_columns``: a column of the file that is none of ours goes into ``extra`` (jsonb).
     """
 
     label: Any
     columns: Sequence[ImportColumn]
-    load: Callable[..., Mapping[str, int]]
+    load: Callable[["Staged"], Mapping[str, int]]
+    check: Callable[["Staged"], None] | None = None
+    stored: Callable[["Staged"], Mapping[str, Any]] | None = None
     help: Any = ""
     role: str = "marketer"
     sums: Sequence[str] = ()  # amount columns whose totals are completeness controls
-    remove: Callable[..., int] | None = None  # takes a batch back; None: cannot be removed
+    remove: Callable[[int], int] | None = None  # takes a batch back by its id; None: cannot be removed
+    takes_other_columns: bool = False
+    url_name: str = ""  # the page that shows what was loaded
 
 
 @dataclass(frozen=True, slots=True)
