@@ -9,6 +9,7 @@ from campaigns.models.campaign import (
     Round,
 )
 from campaigns.models.content import Message, MessageVariant, MessageVersion, Mode, Offer, OfferGrant
+from campaigns.models.dispatch import Clock, DispatchClaim
 from campaigns.models.frequency import (
     ApprovedOrdinal,
     Budget,
@@ -39,6 +40,8 @@ __all__ = [
     "Campaign",
     "CampaignVersion",
     "ChannelPlan",
+    "Clock",
+    "DispatchClaim",
     "FrequencyTarget",
     "Member",
     "MemberTarget",
