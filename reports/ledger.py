@@ -1,7 +1,7 @@
 """The ledger: append-only, balanced, chained; and the periods finance closes.
 
 Money: amounts are rounded once per line, half-even, to the currency's minor unit; what rounding took is
-kept as the line's residual. The company's (functional) currency is ``settings.FUNCTIONAL_CURRENCY``.
+kept as the line's residual. The company's (functional) currency is ``settings.DEFAULT_CURRENCY``.
 """
 
 import datetime as dt
@@ -151,7 +151,7 @@ def _digest(previous: str, document_id: int, description: str, entries: Sequence
 
 def _entry(position: int, line: Line, document: SourceDocument, now: dt.datetime) -> LedgerEntry:
     amount = rounded(line.exact, line.currency)
-    functional = settings.FUNCTIONAL_CURRENCY
+    functional = settings.DEFAULT_CURRENCY
     fx: Rate = rate(line.currency, functional, line.service_date)
     return LedgerEntry(
         line=position, side=line.side, stage=line.stage, account=line.account, campaign_id=line.campaign_id,

@@ -127,25 +127,6 @@ WHERE a.campaign_id = %(campaign)s
 GROUP BY 1
 """
 
-TOUCH_ROWS = """
-SELECT t.customer_id, c.name, t.channel_id, t.round, t.ordinal, t.stage, t.due_at, t.state, t.reason, t.cost, t.id
-FROM campaigns_touch t
-JOIN audiences_customer c ON c.id = t.customer_id
-WHERE t.campaign_id = %(campaign)s {narrowed} AND t.id > %(after)s
-ORDER BY t.id
-"""
-
-TARGET_ROWS = """
-SELECT t.customer_id, c.name, t.channel_id, t.round, t.stage, t.target, t.planned, t.target - t.planned, t.cause,
-       t.customer_id
-FROM campaigns_member_target t
-JOIN audiences_customer c ON c.id = t.customer_id
-WHERE t.campaign_id = %(campaign)s {narrowed}
-  AND (t.customer_id, t.channel_id, t.round) > (%(after)s, %(after_channel)s, %(after_round)s)
-ORDER BY t.customer_id, t.channel_id, t.round
-"""
-
-
 def rows(sql: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rows of a statement as dictionaries by column."""
     with connection.cursor() as cursor:
