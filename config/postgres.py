@@ -130,6 +130,17 @@ class Server:
             return Path(runtime) / name
         return Path("/tmp") / name  # noqa: S108  (its owner and mode are checked before use)
 
+    def _prepare_socket_folder(self) -> Path:
+        """Where the server puts its socket; clients find it under `socket_folder` all the same."""
+        elsewhere = self.placement.sockets
+        self._own_private_folder(elsewhere or self.socket_folder)
+        if elsewhere and not self.socket_folder.is_symlink():
+            self.socket_folder.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(OSError):
+                self.socket_folder.rmdir()
+            self.socket_folder.symlink_to(elsewhere)
+        return elsewhere or self.socket_folder
+
     @property
     def placement(self) -> "Placement":
         return placement(self.folder)
@@ -241,7 +252,6 @@ class Server:
         if self.postmaster() is None:
             if not (self.data / "PG_VERSION").exists():
                 self._initialise()
-            self._own_private_folder(self.socket_folder)
             self._forget_the_dead()
             self._spawn()
         deadline = time.monotonic() + START_TIMEOUT
@@ -282,8 +292,7 @@ class Server:
         aside = place.data.with_name("data.new")
         shutil.rmtree(aside, ignore_errors=True)
         self._own_private_folder(aside)
-        self._own_private_folder(self.socket_folder)
-        descriptor, name = tempfile.mkstemp(dir=self.socket_folder)
+        descriptor, name = tempfile.mkstemp(dir=self._prepare_socket_folder())
         try:
             with os.fdopen(descriptor, "w") as file:
                 file.write(self.password)
@@ -315,7 +324,7 @@ class Server:
     def _spawn(self) -> None:
         place = self.placement
         command = [str(place.binaries / "bin" / "postgres"), "-D", str(place.data)]
-        options = tuning(self.durable) | {"unix_socket_directories": str(self.socket_folder)}
+        options = tuning(self.durable) | {"unix_socket_directories": str(self._prepare_socket_folder())}
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
         with open(self.log, "ab") as log:
@@ -392,6 +401,7 @@ class Placement:
     data: Path
     account: unprivileged.Account | None
     capability: int | None = None
+    sockets: Path | None = None  # if not in the folder itself
 
     def command(self, words: list[str]) -> list[str]:
         return unprivileged.command(words, self.account, self.capability) if self.account else words
@@ -409,21 +419,40 @@ def placement(folder: Path) -> Placement:
         return Placement(binaries, data, None)
     account = unprivileged.account(owner_of=data)
     folder.mkdir(parents=True, exist_ok=True)
-    if unprivileged.can_walk([binaries / "bin" / "postgres", folder], account, None):
-        return Placement(binaries, data, account)
-    for capability in unprivileged.WALKING:
-        if unprivileged.can_walk([binaries / "bin" / "postgres", folder], account, capability):
-            return Placement(binaries, data, account, capability)
     home = Path("/var/lib/evenreach") / hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    # Where the data once went it stays, whatever the kernel allows today.
+    if not (home / "data" / "PG_VERSION").exists():
+        needed = [binaries / "bin" / "postgres", folder]
+        if unprivileged.can_walk(needed, account, None):
+            return Placement(binaries, data, account)
+        for capability in unprivileged.WALKING:
+            if unprivileged.can_walk(needed, account, capability):
+                return Placement(binaries, data, account, capability)
+        if (data / "PG_VERSION").exists():
+            raise ServerError(
+                f"The account with id {account.uid} cannot reach {data}. Let it walk through the folders above, "
+                "or run as the user who owns them."
+            )
     home.mkdir(parents=True, exist_ok=True, mode=0o755)
-    copied = home / "postgresql"
+    return Placement(
+        copy_binaries(binaries, home / "program"), home / "data", account, sockets=home / "socket"
+    )
+
+
+def copy_binaries(binaries: Path, to: Path) -> Path:
+    """Copy the program with the libraries of its wheel, which it finds by their place beside it."""
+    package = binaries.parent
+    copied = to / package.name / binaries.name
     if not copied.exists():
-        aside = home / f".postgresql.{os.getpid()}"
-        shutil.copytree(binaries, aside, symlinks=True)
+        aside = to.with_name(f".{to.name}.{os.getpid()}")
+        shutil.copytree(binaries, aside / package.name / binaries.name, symlinks=True)
+        libraries = package.with_name(f"{package.name}.libs")
+        if libraries.exists():
+            shutil.copytree(libraries, aside / libraries.name, symlinks=True)
         with suppress(OSError):  # another command was faster
-            aside.rename(copied)
+            aside.rename(to)
         shutil.rmtree(aside, ignore_errors=True)
-    return Placement(copied, home / "data", account)
+    return copied
 
 
 def default_server(data_dir: Path, password: str) -> Server:

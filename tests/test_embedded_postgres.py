@@ -1,6 +1,7 @@
 """The embedded server, run for real in folders of its own."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from config.postgres import SOCKET_PATH_LIMIT, Server, placement
+from config.postgres import SOCKET_PATH_LIMIT, Server
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = [sys.executable, str(ROOT / "manage.py")]
@@ -166,19 +167,38 @@ def test_a_deep_folder_gets_a_short_socket_path(folder: Path) -> None:
         server.leave()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root meets this")
-def test_it_runs_below_a_folder_closed_to_others(folder: Path) -> None:
+CLOSED = """
+import sys
+from pathlib import Path
+from config import postgres, unprivileged
+closed = Path(sys.argv[1])
+binaries = postgres.copy_binaries(postgres.wheel_binaries(), closed / "program")
+postgres.wheel_binaries = lambda: binaries
+if sys.argv[2] == "without":
+    unprivileged.WALKING = ()
+server = postgres.Server(closed / "inner" / "postgres", "secret", log=closed / "log", durable=False)
+server.hold()
+assert server.answers()
+assert closed.stat().st_mode & 0o777 == 0o700, "nobody's folders change their mode"
+assert server.data.stat().st_uid != 0
+print(server.data)
+"""
+
+
+# Only root meets this; others have nothing to skip.
+@pytest.mark.parametrize("capabilities", ["with", "without"] if os.geteuid() == 0 else ["with"])
+def test_it_runs_below_a_folder_closed_to_others(folder: Path, capabilities: str) -> None:
+    """Program and data both below a folder of root's own, as after `git clone` into `mktemp -d`."""
     closed = folder.parent / "closed"
     closed.mkdir(mode=0o700)
-    server = Server(closed / "inner" / "postgres", "secret", log=closed / "log", durable=False)
-    server.hold()
-    try:
-        assert server.answers()
-        assert closed.stat().st_mode & 0o777 == 0o700, "nobody's folders change their mode"
-        assert server.data.stat().st_uid != 0
-    finally:
-        server.leave()
-        placement.cache_clear()
+    done = subprocess.run(
+        [sys.executable, "-c", CLOSED, str(closed), capabilities], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    data = Path(done.stdout.strip())
+    assert data.is_relative_to(closed) == (capabilities == "with")
+    if capabilities == "without":
+        shutil.rmtree(data.parent)  # /var/lib/evenreach/…
 
 
 def test_commands_that_need_no_database_start_none(folder: Path) -> None:
