@@ -202,7 +202,7 @@ class Setting:
     name: str
     label: Any  # lazily translated
     help: Any = ""
-    kind: str = "text"  # text, password, number, url, choice, boolean
+    kind: str = "text"  # text, textarea, password, number, url, choice, boolean
     secret: bool = False  # goes to the encrypted credentials; write-only
     required: bool = True
     default: Any = ""

@@ -6,7 +6,7 @@ from decimal import Decimal
 from django.db import connection
 
 ENSURE = """
-INSERT INTO channels_channelthrottle (channel_id, next_at) VALUES (%s, 'epoch')
+INSERT INTO channels_channelthrottle (channel_id, next_at) SELECT id, 'epoch' FROM channels_channel WHERE id = %s
 ON CONFLICT (channel_id) DO NOTHING
 """
 

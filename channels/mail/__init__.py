@@ -1,0 +1,1 @@
+"""How an email is written, and how the reports about it are read."""
