@@ -47,7 +47,7 @@ def options() -> dict[str, Any]:
     url = settings.BROKER_URL
     if not url:
         return common | {
-            "broker_url": "pgmq://",
+            "broker_url": "pgmq://localhost",  # the host is in conn_string; a name here avoids a warning
             "broker_transport_options": {
                 "conn_string": conn_string(),
                 "init_extension": False,

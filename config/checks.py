@@ -64,7 +64,13 @@ def places_are_right(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
                 id="evenreach.E005",
             )
         )
-    if settings.BROKER_URL and settings.BROKER_URL.split(":")[0] not in {"redis", "rediss", "amqp", "amqps"}:
+    if settings.BROKER_URL and settings.BROKER_URL.split(":")[0] not in {
+        "redis",
+        "rediss",
+        "redis+socket",
+        "amqp",
+        "amqps",
+    }:
         found.append(
             Error(
                 "BROKER_URL is neither Redis nor RabbitMQ.",
