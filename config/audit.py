@@ -108,7 +108,9 @@ class Trail:
             if self.wanted.user_id is not None:
                 rows = rows.filter(pgh_context__metadata__user=self.wanted.user_id)
             parts.append(
-                rows.annotate(label=Value(label, CharField())).values_list("pgh_created_at", "pgh_id", "label")
+                rows.annotate(label=Value(label, CharField())).values_list(
+                    "pgh_created_at", "pgh_id", "label"
+                )
             )
         if not parts:
             return None
@@ -137,9 +139,15 @@ def _told(label: str, ids: list[int]) -> Iterator[tuple[int, Change]]:
         .order_by("-pgh_id")
         .values("pgh_id")[:1]
     )
-    rows = list(event.objects.filter(pgh_id__in=ids).select_related("pgh_context").annotate(before_id=Subquery(before)))
+    rows = list(
+        event.objects.filter(pgh_id__in=ids)
+        .select_related("pgh_context")
+        .annotate(before_id=Subquery(before))
+    )
     earlier = event.objects.in_bulk([row.before_id for row in rows if row.before_id])
-    users = User.objects.in_bulk({row.pgh_context.metadata.get("user") for row in rows if row.pgh_context} - {None})
+    users = User.objects.in_bulk(
+        {row.pgh_context.metadata.get("user") for row in rows if row.pgh_context} - {None}
+    )
     tracked = event.pgh_tracked_model._meta
     for row in rows:
         context = row.pgh_context.metadata if row.pgh_context else {}

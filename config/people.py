@@ -57,7 +57,9 @@ def set_active(user: User, active: bool, by: User) -> None:
 def protect_last_administrator(user: User) -> None:
     """Raises when nobody else could give roles any more. Locks the administrators' rows."""
     administrators = set(
-        User.objects.select_for_update().filter(is_superuser=True, is_active=True).values_list("pk", flat=True)
+        User.objects.select_for_update()
+        .filter(is_superuser=True, is_active=True)
+        .values_list("pk", flat=True)
     )
     if administrators <= {user.pk} and user.pk in administrators:
         raise ValidationError(_("This is the last administrator. Make another one first."))
