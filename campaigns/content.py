@@ -10,8 +10,8 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 from functools import lru_cache
 from html import escape
 from typing import Any
@@ -23,7 +23,7 @@ from django.utils.translation import gettext_lazy
 
 from audiences.vocabulary import Medium
 from campaigns.models import Message, MessageVariant, MessageVersion
-from channels import links
+from channels import links, platform_rules, sms_text
 from channels.models import Channel
 
 # Field → what it is called, and what the preview shows.
@@ -321,3 +321,43 @@ def _problems_of_fields(where: str, part: str) -> list[Problem]:
                             % {"field": piece.source}, where)
                 )
     return found
+
+
+def check(version: MessageVersion, channel: Channel, on: date) -> list[Problem]:
+    """Everything that stands against a version on a channel on a day, variant by variant."""
+    found: list[Problem] = []
+    variants = list(version.variants.order_by("number"))
+    if not variants:
+        return [Problem(_("It has no words yet."), "text")]
+    if not any(variant.weight > 0 for variant in variants):
+        found.append(Problem(_("Every variant has weight 0: nobody would get any of them."), "weight"))
+    for variant in variants:
+        found += check_words(channel, variant.subject, variant.text, variant.html, on, variant.name)
+    return found
+
+
+def check_words(channel: Channel, subject: str, text: str, html: str, on: date, variant: str = "") -> list[Problem]:
+    """One variant's words: our own rules, then those of the platform, judged with sample values filled in."""
+    found = problems_of_words(channel.medium, subject, text, html)
+    known = {(problem.where, problem.rule) for problem in found}
+    empty = any(problem.where in ("text", "subject") and problem.error for problem in found)
+    for violation in platform_rules.check_message(channel, *preview(subject, text, html), on):
+        if empty and violation.rule in ("text", "subject_required"):
+            continue  # said already
+        if (violation.where, violation.rule) not in known:
+            found.append(Problem(violation.text, violation.where, rule=violation.rule))
+    return [replace(problem, variant=variant) for problem in found]
+
+
+def parts(channel: Channel, text: str, on: date) -> sms_text.Cut:
+    """How an SMS is cut and billed, signature included, with sample values filled in."""
+    return platform_rules.cut_message(channel, preview("", text, "")[1], on)
+
+
+def channels_of(message: Message) -> list[Channel]:
+    """Channels that could carry a message: of its medium and brand, not archived."""
+    return list(
+        Channel.objects.filter(medium=message.medium, brand=message.brand)
+        .exclude(state=Channel.State.ARCHIVED)
+        .select_related("brand")
+    )

@@ -19,10 +19,11 @@ stand beside ids (``{"id": 3, "name": "Members of June"}``), so that an old docu
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
@@ -31,6 +32,7 @@ from audiences.models import Brand, Segment
 from audiences.vocabulary import Stage
 from campaigns import content
 from campaigns.models import Arm, Campaign, ChannelPlan, FrequencyTarget, Message, Phase
+from campaigns.rounds import spans_of
 from channels.models import Channel
 
 Document = dict[str, Any]
@@ -133,11 +135,12 @@ def channel_entry(channel: Channel) -> Document:
     return {"channel": channel.pk, "name": channel.name, "medium": channel.medium}
 
 
-def message_entry(message: Message | None) -> Document | None:
-    """The newest version of a message, with a digest of its words."""
+def message_entry(message: Message | None, version_id: int | None = None) -> Document | None:
+    """A version of a message (the newest, unless told) with a digest of its words."""
     if message is None:
         return None
-    version = content.newest(message)
+    version = message.versions.filter(pk=version_id).first() if version_id else None
+    version = version or content.newest(message)
     return {
         "id": message.pk,
         "name": message.name,
@@ -300,6 +303,12 @@ def blank(name: str, brand: Brand, *, currency: str, zone: str) -> Document:
     return document | {"starts_at": None, "ends_at": None, "phases": [], "channels": [], "matrix": [], "arms": []}
 
 
+def seed_of(campaign_id: int) -> int:
+    """A number below 2⁶² that nobody can choose, since it hangs on the installation's key."""
+    keyed = hashlib.sha256(f"seed {campaign_id} {settings.HASH_KEY}".encode()).digest()
+    return int.from_bytes(keyed[:8], "big") >> 2
+
+
 def with_flight(document: Document, starts_at: datetime | None, ends_at: datetime | None) -> Document:
     """Move the flight. The first phase starts and the last one ends with it; those in between stay."""
     changed = document | {"starts_at": moment(starts_at), "ends_at": moment(ends_at)}
@@ -313,12 +322,12 @@ def with_flight(document: Document, starts_at: datetime | None, ends_at: datetim
     return changed | {"phases": phases}
 
 
-def rounds_of(phase: Mapping[str, Any]) -> int:
+def rounds_of(phase: Mapping[str, Any], zone: str) -> int:
     """How many rounds a phase has: one, or as many windows of ``round_days`` as begin in it."""
     starts_at, ends_at = as_moment(phase["starts_at"]), as_moment(phase["ends_at"])
-    if not phase.get("round_days") or starts_at is None or ends_at is None:
+    if starts_at is None or ends_at is None:
         return 1
-    return max(1, -((starts_at - ends_at) // timedelta(days=phase["round_days"])))
+    return len(spans_of(starts_at, ends_at, phase.get("round_days"), zone))
 
 
 def ceiling(document: Mapping[str, Any]) -> Decimal | None:

@@ -1,0 +1,50 @@
+"""How an approved change of a released campaign takes force: what is sent stays, the rest follows it."""
+
+from datetime import datetime
+
+from django.contrib.auth.models import AbstractUser
+
+from audiences import jobs
+from audiences.models import Job
+from campaigns import definition, rounds, versions
+from campaigns.models import Budget, Campaign, CampaignVersion
+from campaigns.queries import lifecycle as queries
+
+CHANGE_JOB = "change"
+
+
+def take_force(campaign: Campaign, version: CampaignVersion, user: AbstractUser, now: datetime) -> Job:
+    """Put the approved version of a locked campaign in the place of the one before.
+
+    Frequencies that went down withdraw their ordinals at once; the job lets go of their touches, gives
+    unsent ones the new words and releases what was added.
+    """
+    definition.write(campaign, version.definition)
+    stored = definition.read(campaign)
+    # Phases that were new have ids from now on: the next difference is told by them.
+    version.definition = version.definition | {"phases": stored["phases"]}
+    version.save(update_fields=["definition"])
+    _budgets(campaign)
+    rounds.write_rounds(campaign, version.number)
+    arguments = {"campaign": campaign.pk, "version": version.pk}
+    return jobs.start(CHANGE_JOB, f"campaign:{campaign.pk}", arguments, user)
+
+
+def _budgets(campaign: Campaign) -> None:
+    """Amounts follow the definition; a limit that was taken away loses its row."""
+    limits = {None: campaign.budget} | dict(campaign.channel_plans.values_list("channel_id", "budget"))
+    for channel_id, amount in limits.items():
+        if amount is None:
+            Budget.objects.filter(campaign=campaign, channel_id=channel_id).delete()
+        else:
+            queries.set_budget(campaign.pk, channel_id, campaign.currency, str(amount))
+
+
+def follow(campaign: Campaign, version: CampaignVersion, now: datetime) -> dict[str, int]:
+    """Unsent touches follow the version: those beyond it are let go, the others get its words."""
+    released = queries.release_withdrawn(campaign.pk, now)
+    repointed = sum(
+        queries.repoint(campaign.pk, channel_id, message_version)
+        for channel_id, message_version in versions.message_versions(version.definition).items()
+    )
+    return {"released": released, "repointed": repointed}

@@ -1,0 +1,61 @@
+"""Long work of the lifecycle: what follows an approval, a change and an end."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from audiences.jobs import job_kind, report
+from audiences.models import Job
+from campaigns import changes, lifecycle
+from campaigns.models import Campaign, CampaignVersion
+from campaigns.queries import lifecycle as queries
+from campaigns.vocabulary import CampaignState
+
+
+def register() -> None:
+    job_kind(lifecycle.RELEASE_JOB, release, gettext_lazy("Release of a campaign"))
+    job_kind(lifecycle.WIND_DOWN_JOB, wind_down, gettext_lazy("Winding down a campaign"))
+    job_kind(changes.CHANGE_JOB, change, gettext_lazy("Change of a campaign"))
+
+
+def release(job: Job) -> Mapping[str, Any]:
+    """Turn the approved plan into members and touches, then schedule or start the campaign."""
+    from campaigns.release import release as write
+
+    campaign = Campaign.objects.get(pk=job.arguments["campaign"])
+    plan = campaign.plans.get(pk=job.arguments["plan"])
+    written = write(
+        campaign, plan, now=timezone.now(), report=lambda done, total=0, step="": report(job, done, total, step)
+    )
+    lifecycle.released(campaign, timezone.now())
+    return {"touches": written.touches, "members": written.members, "url": _live(campaign)}
+
+
+def wind_down(job: Job) -> Mapping[str, Any]:
+    """Let go of what an ended campaign has not sent, and end its members."""
+    campaign = Campaign.objects.get(pk=job.arguments["campaign"])
+    if campaign.state not in (CampaignState.FINISHED, CampaignState.REVIEWED):
+        return {"released": 0, "url": _live(campaign)}
+    now = timezone.now()
+    report(job, 0, 2, _("Letting go of what is unsent"))
+    released = queries.release_unsent(campaign.pk, now)
+    report(job, 1, 2, _("Ending members"))
+    ended = queries.end_members(campaign.pk, now)
+    return {"released": released, "members": ended, "url": _live(campaign)}
+
+
+def change(job: Job) -> Mapping[str, Any]:
+    """Make unsent touches follow the approved change, then plan and release what it added."""
+    campaign = Campaign.objects.get(pk=job.arguments["campaign"])
+    version = CampaignVersion.objects.get(pk=job.arguments["version"])
+    report(job, 0, 0, _("Unsent touches follow the change"))
+    done: dict[str, Any] = changes.follow(campaign, version, timezone.now())
+    return {**done, "url": _live(campaign)}
+
+
+def _live(campaign: Campaign) -> str:
+    return reverse("campaigns:live", args=[campaign.pk])
