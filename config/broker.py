@@ -29,6 +29,8 @@ def conn_string() -> str:
 
 def options() -> dict[str, Any]:
     common: dict[str, Any] = {
+        "task_always_eager": settings.TASKS_AT_ONCE,
+        "task_eager_propagates": True,
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
         "task_ignore_result": True,

@@ -139,6 +139,7 @@ CACHES: dict[str, dict[str, Any]] = {
 
 # Celery: see config/celery.py. Empty means the queue inside the database.
 BROKER_URL = env.text("BROKER_URL")
+TASKS_AT_ONCE = False  # tests run a task where it is published
 WORKER_THREADS = env.number("EVENREACH_WORKER_THREADS", 6)
 LONGEST_TASK = env.number("EVENREACH_LONGEST_TASK", 1800)
 """Seconds a task may run. A message that nobody confirmed is delivered again after this time."""
