@@ -304,6 +304,8 @@ def _open(host: str, port: int, tls: str, timeout: float, context: ssl.SSLContex
         if tls == "starttls":
             smtp.starttls(context=context)
         smtp.ehlo_or_helo_if_needed()
+        if smtp.sock is not None:  # the dot goes by itself and must not wait for the acknowledgement of the text
+            smtp.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except BaseException:
         smtp.close()
         raise
@@ -320,10 +322,11 @@ def _ask(command: Any, *arguments: Any) -> tuple[int, bytes]:
 
 
 def _stuffed(raw: bytes) -> bytes:
-    """Lines that begin with a dot get another one (RFC 5321 §4.5.2)."""
+    """Lines that begin with a dot get another one (RFC 5321 §4.5.2); the last line ends."""
     if raw.startswith(b"."):
         raw = b"." + raw
-    return raw.replace(b"\r\n.", b"\r\n..")
+    raw = raw.replace(b"\r\n.", b"\r\n..")
+    return raw if raw.endswith(b"\r\n") else raw + b"\r\n"
 
 
 def _text(code: int, reply: bytes | str) -> str:
