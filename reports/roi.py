@@ -185,7 +185,7 @@ def _return(measured: lift.Lift, full_cost: Decimal, margin: float) -> Estimate:
         return Estimate(None, None, None, reason)
     cost = float(full_cost)
     value, low, high = ((figure * margin - cost) / cost for figure in revenue)
-    basis = _("Incremental revenue × %(margin)s margin − full cost, ÷ full cost; 95 % interval (Welch)") % {
+    basis = _("Incremental revenue × %(margin)s margin − full cost, ÷ full cost; 95 %% interval (Welch)") % {
         "margin": f"{margin:.0%}"
     }
     return Estimate(value, low, high, basis)
