@@ -9,10 +9,12 @@ class ReportsConfig(AppConfig):
 
     def ready(self) -> None:
         from audiences.jobs import job_kind
-        from audiences.registers import NavigationEntry, navigation
+        from audiences.registers import NavigationEntry, import_kinds, navigation
+        from reports.cost_import import COSTS
         from reports.measuring import measure_job
 
         job_kind("measure", measure_job, _("Bringing a report up to date"))
+        import_kinds.add("costs", COSTS)
         group = _("Reports")
         navigation.add(
             "reports.coverage",
