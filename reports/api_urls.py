@@ -1,5 +1,9 @@
-"""The paths of this app below /api/v1/."""
+from django.urls import path
 
-from django.urls import URLPattern, URLResolver
+from reports.api import CoverageView, LedgerView, RoiView
 
-urlpatterns: list[URLPattern | URLResolver] = []
+urlpatterns = [
+    path("reports/coverage/<int:campaign_id>/", CoverageView.as_view(), name="report-coverage"),
+    path("reports/roi/<int:campaign_id>/", RoiView.as_view(), name="report-roi"),
+    path("reports/ledger/", LedgerView.as_view(), name="report-ledger"),
+]
