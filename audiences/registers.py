@@ -87,9 +87,11 @@ class ImportColumn:
     label: Any
     help: Any = ""
     required: bool = False
-    kind: str = "text"  # text, integer, decimal, datetime, date, boolean, json, zone
+    kind: str = "text"  # text, integer, decimal, datetime, date, boolean, json, identifier, phone, email, zone
     choices: Sequence[str] = ()
     aliases: Sequence[str] = ()  # headers recognised without mapping, such as 手机号
+    synonyms: Mapping[str, str] = field(default_factory=dict)  # cell in lower case → choice: {"男": "male"}
+    longest: int = 254  # characters of a text
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,7 @@ class NavigationEntry:
     icon: str  # a Tabler icon's name
     position: int
     roles: Sequence[str] = field(default_factory=tuple)
-    group: str = ""
+    group: Any = ""
 
 
 rule_kinds: Register[RuleKind] = Register("segment rule kind")

@@ -82,12 +82,14 @@ class CoverageView(APIView):
                 "held_out": report.members["held_out"],
                 "total": _count(report.total),
                 "causes": [
-                    {"cause": line.cause, "owner": line.owner, "touches": line.touches} for line in report.causes
+                    {"cause": line.cause, "owner": line.owner, "touches": line.touches}
+                    for line in report.causes
                 ],
                 "released": dict(report.total.released),
                 "channels": [
                     {
-                        "channel": line.channel.pk, "name": line.channel.name,
+                        "channel": line.channel.pk,
+                        "name": line.channel.name,
                         "observability": line.channel.observability,
                         "stages": {stage: _count(count) for stage, count in line.stages.items()},
                         **_count(line.count),
@@ -130,9 +132,26 @@ class LedgerEntrySerializer(serializers.ModelSerializer[LedgerEntry]):
     class Meta:
         model = LedgerEntry
         fields = (
-            "id", "batch", "line", "side", "stage", "account", "campaign_id", "channel_id", "cost_centre", "legal_entity",
-            "service_date", "period", "amount", "residual", "currency", "fx_rate", "functional_amount", "document",
-            "allocation", "reverses",
+            "id",
+            "batch",
+            "line",
+            "side",
+            "stage",
+            "account",
+            "campaign_id",
+            "channel_id",
+            "cost_centre",
+            "legal_entity",
+            "service_date",
+            "period",
+            "amount",
+            "residual",
+            "currency",
+            "fx_rate",
+            "functional_amount",
+            "document",
+            "allocation",
+            "reverses",
         )
 
 

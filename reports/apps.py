@@ -20,7 +20,10 @@ class ReportsConfig(AppConfig):
             "reports.coverage",
             NavigationEntry(_("Coverage"), "reports:coverage_index", "target-arrow", 410, group=group),
         )
-        navigation.add("reports.roi", NavigationEntry(_("ROI"), "reports:roi_index", "chart-line", 420, group=group))
         navigation.add(
-            "reports.finance", NavigationEntry(_("Finance"), "reports:finance", "report-money", 430, group=group)
+            "reports.roi", NavigationEntry(_("ROI"), "reports:roi_index", "chart-line", 420, group=group)
+        )
+        navigation.add(
+            "reports.finance",
+            NavigationEntry(_("Finance"), "reports:finance", "report-money", 430, group=group),
         )

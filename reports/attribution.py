@@ -34,12 +34,23 @@ def attribute(campaign: Campaign, model: str, now: dt.datetime) -> AttributionRu
     """Compute one model for one campaign and keep it; the newest run is current."""
     start, end = window(campaign, now)
     run = AttributionRun(
-        model=model, campaign_id=campaign.pk, starts_at=start, ends_at=end, window_days=campaign.attribution_days,
-        basis=campaign.revenue_basis, currency=campaign.currency, computed_at=now,
+        model=model,
+        campaign_id=campaign.pk,
+        starts_at=start,
+        ends_at=end,
+        window_days=campaign.attribution_days,
+        basis=campaign.revenue_basis,
+        currency=campaign.currency,
+        computed_at=now,
     )
     parameters: dict[str, Any] = {
-        "campaign": campaign.pk, "start": start, "end": end, "days": campaign.attribution_days,
-        "basis": campaign.revenue_basis, "currency": campaign.currency, "model": model,
+        "campaign": campaign.pk,
+        "start": start,
+        "end": end,
+        "days": campaign.attribution_days,
+        "basis": campaign.revenue_basis,
+        "currency": campaign.currency,
+        "model": model,
     }
     run.input_hash = hashlib.sha256(repr(sorted(parameters.items())).encode()).hexdigest()
     with connection.cursor() as cursor:
@@ -58,7 +69,11 @@ def attribute(campaign: Campaign, model: str, now: dt.datetime) -> AttributionRu
 
 def newest(campaign: Campaign) -> dict[str, AttributionRun]:
     """The current run of each model, by model."""
-    runs = AttributionRun.objects.filter(campaign_id=campaign.pk).order_by("model", "-computed_at", "-id").distinct("model")
+    runs = (
+        AttributionRun.objects.filter(campaign_id=campaign.pk)
+        .order_by("model", "-computed_at", "-id")
+        .distinct("model")
+    )
     return {run.model: run for run in runs}
 
 
@@ -74,8 +89,12 @@ def forget_old(campaign: Campaign, keep: int = 3) -> int:
     """Drop all but the newest runs of each model that no signed report rests on. Returns how many went."""
     gone = 0
     for model in AttributionRun.Model.values:
-        kept = AttributionRun.objects.filter(campaign_id=campaign.pk, model=model).order_by("-computed_at", "-id")[:keep]
-        old = AttributionRun.objects.filter(campaign_id=campaign.pk, model=model).exclude(pk__in=[run.pk for run in kept])
+        kept = AttributionRun.objects.filter(campaign_id=campaign.pk, model=model).order_by(
+            "-computed_at", "-id"
+        )[:keep]
+        old = AttributionRun.objects.filter(campaign_id=campaign.pk, model=model).exclude(
+            pk__in=[run.pk for run in kept]
+        )
         gone += old.count()
         old.delete()
     return gone

@@ -76,7 +76,16 @@ class Count:
         return value / self.target if self.target else None
 
     def __iadd__(self, other: "Count") -> "Count":
-        for name in ("people", "target", "planned", "reached", "delivered", "unknown", "unobserved", "pending"):
+        for name in (
+            "people",
+            "target",
+            "planned",
+            "reached",
+            "delivered",
+            "unknown",
+            "unobserved",
+            "pending",
+        ):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.gaps.update(other.gaps)
         self.released.update(other.released)
@@ -203,7 +212,9 @@ def cause_lines(gaps: Mapping[str, int]) -> list[CauseLine]:
     for cause, touches in sorted(gaps.items(), key=lambda item: (-item[1], item[0])):
         owner = OWNER_OF.get(cause, Owner.CAMPAIGN)
         lines.append(
-            CauseLine(cause, _cause_label(cause), owner.value, owner.label, touches, touches / whole if whole else 0)
+            CauseLine(
+                cause, _cause_label(cause), owner.value, owner.label, touches, touches / whole if whole else 0
+            )
         )
     return lines
 
@@ -215,7 +226,13 @@ def _histogram(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, int]]:
         bar = by_received.setdefault(
             int(row["received"]), {"received": int(row["received"]), "below": 0, "full": 0, "beyond": 0}
         )
-        side = "below" if row["received"] < row["target"] else "full" if row["received"] == row["target"] else "beyond"
+        side = (
+            "below"
+            if row["received"] < row["target"]
+            else "full"
+            if row["received"] == row["target"]
+            else "beyond"
+        )
         bar[side] += row["people"]
     return [by_received[received] for received in sorted(by_received)]
 

@@ -72,7 +72,11 @@ def period_for(day: dt.date, today: dt.date) -> LedgerPeriod:
     current, _made = LedgerPeriod.objects.get_or_create(month=today.replace(day=1))
     if current.state == LedgerPeriod.State.OPEN:
         return current
-    later = LedgerPeriod.objects.filter(state=LedgerPeriod.State.OPEN, month__gt=own.month).order_by("month").first()
+    later = (
+        LedgerPeriod.objects.filter(state=LedgerPeriod.State.OPEN, month__gt=own.month)
+        .order_by("month")
+        .first()
+    )
     if later is None:
         following = (current.month + dt.timedelta(days=32)).replace(day=1)
         later, _made = LedgerPeriod.objects.get_or_create(month=following)
@@ -87,16 +91,33 @@ def cost_lines(
     key = rest.pop("source_line")
     debit, credit = (Side.DEBIT, Side.CREDIT) if positive else (Side.CREDIT, Side.DEBIT)
     return [
-        Line(side=debit, stage=stage, account=account, exact=abs(exact), source_line=source_line(key, "cost"), **rest),
         Line(
-            side=credit, stage=stage, account=against, exact=abs(exact), source_line=source_line(key, "against"), **rest
+            side=debit,
+            stage=stage,
+            account=account,
+            exact=abs(exact),
+            source_line=source_line(key, "cost"),
+            **rest,
+        ),
+        Line(
+            side=credit,
+            stage=stage,
+            account=against,
+            exact=abs(exact),
+            source_line=source_line(key, "against"),
+            **rest,
         ),
     ]
 
 
 @transaction.atomic
 def post(
-    lines: Sequence[Line], *, document: SourceDocument, description: str, user: Any | None, now: dt.datetime,
+    lines: Sequence[Line],
+    *,
+    document: SourceDocument,
+    description: str,
+    user: Any | None,
+    now: dt.datetime,
     approved_by: Any | None = None,
 ) -> LedgerBatch | None:
     """Post balanced lines as one batch; ``None`` when every line was posted before.
@@ -115,18 +136,26 @@ def post(
     if known and len(known) == len(lines):
         return None
     if known:
-        raise LedgerRefused(_("A part of this document was posted before. Post the rest as a document of its own."))
+        raise LedgerRefused(
+            _("A part of this document was posted before. Post the rest as a document of its own.")
+        )
     previous = LedgerBatch.objects.order_by("-id").values_list("digest", flat=True).first() or ""
     entries = [_entry(position, line, document, now) for position, line in enumerate(lines, start=1)]
     balance = sum(
-        (entry.functional_amount if entry.side == Side.DEBIT else -entry.functional_amount) for entry in entries
+        (entry.functional_amount if entry.side == Side.DEBIT else -entry.functional_amount)
+        for entry in entries
     )
     if balance:
         raise LedgerRefused(_("The lines are out of balance by %(amount)s.") % {"amount": balance})
     description = description[:254]
     batch = LedgerBatch.objects.create(
-        description=description, document=document, created_by=user, approved_by=approved_by, posted_at=now,
-        previous_digest=previous, digest=_digest(previous, document.pk, description, entries),
+        description=description,
+        document=document,
+        created_by=user,
+        approved_by=approved_by,
+        posted_at=now,
+        previous_digest=previous,
+        digest=_digest(previous, document.pk, description, entries),
     )
     for entry in entries:
         entry.batch = batch
@@ -140,9 +169,16 @@ def post(
 def _digest(previous: str, document_id: int, description: str, entries: Sequence[LedgerEntry]) -> str:
     content = [
         [
-            entry.side, entry.stage, entry.account, f"{entry.amount:.4f}", entry.currency,
-            f"{entry.functional_amount:.4f}", entry.service_date.isoformat(), entry.campaign_id,
-            entry.channel_id, entry.source_line,
+            entry.side,
+            entry.stage,
+            entry.account,
+            f"{entry.amount:.4f}",
+            entry.currency,
+            f"{entry.functional_amount:.4f}",
+            entry.service_date.isoformat(),
+            entry.campaign_id,
+            entry.channel_id,
+            entry.source_line,
         ]
         for entry in entries
     ]
@@ -154,32 +190,61 @@ def _entry(position: int, line: Line, document: SourceDocument, now: dt.datetime
     functional = settings.DEFAULT_CURRENCY
     fx: Rate = rate(line.currency, functional, line.service_date)
     return LedgerEntry(
-        line=position, side=line.side, stage=line.stage, account=line.account, campaign_id=line.campaign_id,
-        channel_id=line.channel_id, service_date=line.service_date,
-        period=period_for(line.service_date, now.date()), amount=amount, residual=line.exact - amount,
-        currency=line.currency, fx_rate=fx.value, fx_source=fx.source, fx_day=fx.day,
-        functional_amount=rounded(amount * fx.value, functional), tax=line.tax, document=document,
-        source_line=line.source_line, allocation=line.allocation[:160], cost_centre=line.cost_centre,
-        legal_entity=line.legal_entity, reverses_id=line.reverses_id,
+        line=position,
+        side=line.side,
+        stage=line.stage,
+        account=line.account,
+        campaign_id=line.campaign_id,
+        channel_id=line.channel_id,
+        service_date=line.service_date,
+        period=period_for(line.service_date, now.date()),
+        amount=amount,
+        residual=line.exact - amount,
+        currency=line.currency,
+        fx_rate=fx.value,
+        fx_source=fx.source,
+        fx_day=fx.day,
+        functional_amount=rounded(amount * fx.value, functional),
+        tax=line.tax,
+        document=document,
+        source_line=line.source_line,
+        allocation=line.allocation[:160],
+        cost_centre=line.cost_centre,
+        legal_entity=line.legal_entity,
+        reverses_id=line.reverses_id,
     )
 
 
 def reverse(batch: LedgerBatch, *, reason: str, user: Any, now: dt.datetime) -> LedgerBatch | None:
     """Post the opposite of a batch in the open period; ``None`` when it is reversed already."""
     document, _made = SourceDocument.objects.get_or_create(
-        kind=SourceDocument.Kind.CORRECTION, number=f"reversal of batch {batch.pk}",
+        kind=SourceDocument.Kind.CORRECTION,
+        number=f"reversal of batch {batch.pk}",
         defaults={"day": now.date(), "detail": {"reason": reason}, "created_by": user},
     )
     lines = [
         Line(
-            side=Side.CREDIT if entry.side == Side.DEBIT else Side.DEBIT, stage=entry.stage, account=entry.account,
-            exact=entry.amount, currency=entry.currency, service_date=entry.service_date,
-            source_line=source_line("reversal", entry.pk), campaign_id=entry.campaign_id,
-            channel_id=entry.channel_id, allocation=entry.allocation, reverses_id=entry.pk,
+            side=Side.CREDIT if entry.side == Side.DEBIT else Side.DEBIT,
+            stage=entry.stage,
+            account=entry.account,
+            exact=entry.amount,
+            currency=entry.currency,
+            service_date=entry.service_date,
+            source_line=source_line("reversal", entry.pk),
+            campaign_id=entry.campaign_id,
+            channel_id=entry.channel_id,
+            allocation=entry.allocation,
+            reverses_id=entry.pk,
         )
         for entry in batch.entries.order_by("line")
     ]
-    return post(lines, document=document, description=_("Reversal: %(reason)s") % {"reason": reason}, user=user, now=now)
+    return post(
+        lines,
+        document=document,
+        description=_("Reversal: %(reason)s") % {"reason": reason},
+        user=user,
+        now=now,
+    )
 
 
 @transaction.atomic

@@ -129,8 +129,11 @@ def window(campaign: Campaign, now: dt.datetime) -> tuple[dt.datetime, dt.dateti
 def measure(campaign: Campaign, now: dt.datetime) -> Lift:
     """Compute lift from the rows as they are. Nothing is stored."""
     start, end = window(campaign, now)
-    parameters = {
-        "campaign": campaign.pk, "start": start, "end": end, "basis": campaign.revenue_basis,
+    parameters: dict[str, Any] = {
+        "campaign": campaign.pk,
+        "start": start,
+        "end": end,
+        "basis": campaign.revenue_basis,
         "currency": campaign.currency,
     }
     sides = {True: Side(), False: Side()}
@@ -170,20 +173,30 @@ def _holdout_share(campaign: Campaign) -> float:
 def store(campaign: Campaign, lift: Lift, now: dt.datetime) -> list[LiftMeasure]:
     """Keep a measurement as two versioned rows."""
     shared: dict[str, Any] = {
-        "campaign_id": campaign.pk, "treated": lift.treated.people, "held_out": lift.held_out.people,
-        "sample_ratio_p": lift.sample_ratio_p, "usable": lift.usable, "reason": lift.reason[:254],
-        "starts_at": lift.starts_at, "ends_at": lift.ends_at, "computed_at": now,
+        "campaign_id": campaign.pk,
+        "treated": lift.treated.people,
+        "held_out": lift.held_out.people,
+        "sample_ratio_p": lift.sample_ratio_p,
+        "usable": lift.usable,
+        "reason": lift.reason[:254],
+        "starts_at": lift.starts_at,
+        "ends_at": lift.ends_at,
+        "computed_at": now,
         "detail": {"crossed": lift.crossed, "basis": campaign.revenue_basis, "currency": campaign.currency},
     }
     measures = []
     for name, method, difference in (
-        ("conversion_rate", "Newcombe", lift.rate), ("revenue_per_person", "Welch", lift.revenue),
+        ("conversion_rate", "Newcombe", lift.rate),
+        ("revenue_per_person", "Welch", lift.revenue),
     ):
         figures = {}
         if difference is not None:
             figures = {
-                "treated_mean": difference.treated, "held_out_mean": difference.held_out,
-                "difference": difference.difference, "low": difference.low, "high": difference.high,
+                "treated_mean": difference.treated,
+                "held_out_mean": difference.held_out,
+                "difference": difference.difference,
+                "low": difference.low,
+                "high": difference.high,
             }
         measures.append(LiftMeasure(measure=name, method=method, **figures, **shared))
     return LiftMeasure.objects.bulk_create(measures)

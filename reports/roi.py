@@ -81,7 +81,9 @@ class Roi:
 
     @property
     def overspend(self) -> Decimal | None:
-        return self.full_cost - self.budget if self.budget is not None and self.full_cost > self.budget else None
+        return (
+            self.full_cost - self.budget if self.budget is not None and self.full_cost > self.budget else None
+        )
 
 
 def roi(campaign: Campaign, now: dt.datetime) -> Roi:
@@ -130,8 +132,13 @@ def _spend_lines(campaign: Campaign, problems: list[str]) -> list[SpendLine]:
         total[2] += entries
     return [
         SpendLine(
-            channels.get(channel_id) if channel_id else None, account, LedgerEntry.Account(account).label,
-            LedgerEntry.Stage(stage).label, amount, residual, entries,
+            channels.get(channel_id) if channel_id else None,
+            account,
+            LedgerEntry.Account(account).label,
+            LedgerEntry.Stage(stage).label,
+            amount,
+            residual,
+            entries,
         )
         for (channel_id, account, stage), (amount, residual, entries) in totals.items()
     ]
@@ -142,13 +149,24 @@ def _channel_returns(lines: list[SpendLine], runs: dict[str, AttributionRun]) ->
     for line in lines:
         if line.channel is not None and line.account in MEDIA:
             cost[line.channel.pk] += line.amount
-    last = {credit.channel_id: credit for credit in attribution.by_channel(runs["last"])} if "last" in runs else {}
-    linear = {credit.channel_id: credit for credit in attribution.by_channel(runs["linear"])} if "linear" in runs else {}
+    last = (
+        {credit.channel_id: credit for credit in attribution.by_channel(runs["last"])}
+        if "last" in runs
+        else {}
+    )
+    linear = (
+        {credit.channel_id: credit for credit in attribution.by_channel(runs["linear"])}
+        if "linear" in runs
+        else {}
+    )
     channels = Channel.objects.in_bulk(set(cost) | set(last) | set(linear))
     return [
         ChannelReturn(
-            channel, cost.get(pk, Decimal(0)), last[pk].revenue if pk in last else Decimal(0),
-            linear[pk].revenue if pk in linear else Decimal(0), last[pk].orders if pk in last else 0,
+            channel,
+            cost.get(pk, Decimal(0)),
+            last[pk].revenue if pk in last else Decimal(0),
+            linear[pk].revenue if pk in linear else Decimal(0),
+            last[pk].orders if pk in last else 0,
         )
         for pk, channel in sorted(channels.items(), key=lambda item: item[1].name)
     ]
@@ -160,7 +178,8 @@ def _attributed(run: AttributionRun | None, media_cost: Decimal) -> Estimate:
     if not media_cost:
         return Estimate(None, None, None, _("No media cost is in the ledger yet."))
     basis = _("%(model)s, %(days)s days before the order; management estimate") % {
-        "model": AttributionRun.Model(run.model).label, "days": run.window_days,
+        "model": AttributionRun.Model(run.model).label,
+        "days": run.window_days,
     }
     return Estimate(float(run.attributed_revenue / media_cost), None, None, basis)
 
@@ -201,6 +220,8 @@ def _acquisition(measured: lift.Lift, full_cost: Decimal) -> Estimate:
     cost = float(full_cost)
     # The fewest buyers make the greatest cost; without a positive low end it has no upper limit.
     return Estimate(
-        cost / value, cost / high, cost / low if low > 0 else None,
+        cost / value,
+        cost / high,
+        cost / low if low > 0 else None,
         _("Full cost ÷ buyers beyond the holdout's; 95 % interval (Newcombe)"),
     )

@@ -48,5 +48,11 @@ def selection(campaign: Campaign, now: dt.datetime) -> Selection:
     nobody = {"people": 0, "paid": Decimal(0), "responding": 0}
     targeted, others = found.get(True, nobody), found.get(False, nobody)
     return Selection(
-        targeted["people"], targeted["responding"], targeted["paid"], others["people"], others["paid"], start, end
+        targeted["people"],
+        targeted["responding"],
+        targeted["paid"],
+        others["people"],
+        others["paid"],
+        start,
+        end,
     )

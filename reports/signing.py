@@ -14,12 +14,19 @@ from reports.roi import Estimate, Roi
 def content_of(report: Roi) -> dict[str, Any]:
     """What is signed, as plain JSON values; money as strings."""
     return {
-        "campaign": {"id": report.campaign.pk, "name": report.campaign.name, "currency": report.campaign.currency},
+        "campaign": {
+            "id": report.campaign.pk,
+            "name": report.campaign.name,
+            "currency": report.campaign.currency,
+        },
         "basis": report.campaign.revenue_basis,
         "spend": [
             {
-                "channel": line.channel.name if line.channel else None, "account": line.account,
-                "amount": str(line.amount), "residual": str(line.residual), "entries": line.entries,
+                "channel": line.channel.name if line.channel else None,
+                "account": line.account,
+                "amount": str(line.amount),
+                "residual": str(line.residual),
+                "entries": line.entries,
             }
             for line in report.spend
         ],
@@ -27,15 +34,21 @@ def content_of(report: Roi) -> dict[str, Any]:
         "budget": str(report.budget) if report.budget is not None else None,
         "attribution": {
             model: {
-                "run": run.pk, "orders": run.orders, "revenue": str(run.revenue),
-                "attributed_orders": run.attributed_orders, "attributed_revenue": str(run.attributed_revenue),
-                "window_days": run.window_days, "note": "management estimate",
+                "run": run.pk,
+                "orders": run.orders,
+                "revenue": str(run.revenue),
+                "attributed_orders": run.attributed_orders,
+                "attributed_revenue": str(run.attributed_revenue),
+                "window_days": run.window_days,
+                "note": "management estimate",
             }
             for model, run in report.runs.items()
         },
         "lift": {
-            "treated": report.lift.treated.people, "held_out": report.lift.held_out.people,
-            "incremental_revenue": report.lift.incremental_revenue, "reason": report.lift.reason,
+            "treated": report.lift.treated.people,
+            "held_out": report.lift.held_out.people,
+            "incremental_revenue": report.lift.incremental_revenue,
+            "reason": report.lift.reason,
             "note": "management estimate",
         },
         "ratios": {
@@ -53,6 +66,12 @@ def sign(report: Roi, *, user: Any, comment: str, now: dt.datetime) -> SignedRep
     content = content_of(report)
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return SignedReport.objects.create(
-        campaign_id=report.campaign.pk, kind="roi", content=content, sha256=digest, signed_by=user, signed_at=now,
-        comment=comment, title=_("ROI of %(name)s")[:200] % {"name": report.campaign.name[:160]},
+        campaign_id=report.campaign.pk,
+        kind="roi",
+        content=content,
+        sha256=digest,
+        signed_by=user,
+        signed_at=now,
+        comment=comment,
+        title=_("ROI of %(name)s")[:200] % {"name": report.campaign.name[:160]},
     )

@@ -13,7 +13,9 @@ urlpatterns = [
     path("reports/roi/<int:campaign_id>/measure/", roi.measure_now, name="measure"),
     path("reports/roi/<int:campaign_id>/sign/", roi.sign_roi, name="sign_roi"),
     re_path(
-        r"^reports/roi/(?P<campaign_id>\d{1,18})/lift/(?P<side>treated|held_out)/$", roi.lift_rows, name="lift_rows"
+        r"^reports/roi/(?P<campaign_id>\d{1,18})/lift/(?P<side>treated|held_out)/$",
+        roi.lift_rows,
+        name="lift_rows",
     ),
     path("reports/attribution/<int:run_id>/", roi.credit_rows, name="credit_rows"),
     path("reports/signed/<int:pk>/", roi.signed_report, name="signed_report"),

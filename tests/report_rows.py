@@ -13,19 +13,26 @@ from campaigns.models import Campaign, Phase, Round
 from channels.models import Channel
 from tests.plan_rows import campaign as draft
 
-
 START = dt.datetime(2026, 3, 2, 4, 0, tzinfo=dt.UTC)
 _order = count(1)
 
 
 def released(
-    people: Sequence[Customer], channels: Sequence[Channel], target: int = 2, *, held_out: Sequence[Customer] = (),
+    people: Sequence[Customer],
+    channels: Sequence[Channel],
+    target: int = 2,
+    *,
+    held_out: Sequence[Customer] = (),
     **fields: Any,
 ) -> Campaign:
     """A running campaign: members, full targets in one round, no touches yet."""
-    found = draft(list(people), channels, target, starts_at=START, state="running", released_at=START, **fields)
+    found = draft(
+        list(people), channels, target, starts_at=START, state="running", released_at=START, **fields
+    )
     phase = Phase.objects.get(campaign=found)
-    Round.objects.create(campaign=found, number=1, phase=phase, starts_at=found.starts_at, ends_at=found.ends_at)
+    Round.objects.create(
+        campaign=found, number=1, phase=phase, starts_at=found.starts_at, ends_at=found.ends_at
+    )
     hidden = {person.pk for person in held_out}
     with connection.cursor() as cursor:
         cursor.executemany(
@@ -43,7 +50,9 @@ def released(
             " VALUES (%s, %s, %s, 1, 'customer', %s, %s)",
             [
                 (found.pk, person.pk, each.pk, target, target)
-                for person in people if person.pk not in hidden for each in channels
+                for person in people
+                if person.pk not in hidden
+                for each in channels
             ],
         )
     return found
@@ -60,8 +69,14 @@ def short(campaign: Campaign, person: Customer, on: Channel, planned: int, cause
 
 
 def touch(
-    campaign: Campaign, person: Customer, on: Channel, ordinal: int = 1, state: str = "delivered", reason: str = "",
-    at: dt.datetime = START, cost: str = "0.05",
+    campaign: Campaign,
+    person: Customer,
+    on: Channel,
+    ordinal: int = 1,
+    state: str = "delivered",
+    reason: str = "",
+    at: dt.datetime = START,
+    cost: str = "0.05",
 ) -> int:
     """A touch, with its attempt when it was handed over. Returns the touch's id."""
     attempt = {"sent": "accepted", "delivered": "delivered", "unknown": "unknown"}.get(state)
@@ -70,8 +85,18 @@ def touch(
             "INSERT INTO campaigns_touch (campaign_id, customer_id, channel_id, round, ordinal, stage, due_at,"
             " deadline_at, state, reason, cost, state_at)"
             " VALUES (%s, %s, %s, 1, %s, 'customer', %s, %s, %s, %s, %s, %s) RETURNING id",
-            [campaign.pk, person.pk, on.pk, ordinal, at, at + dt.timedelta(days=1), state, reason,
-             Decimal(cost) if attempt else 0, at],
+            [
+                campaign.pk,
+                person.pk,
+                on.pk,
+                ordinal,
+                at,
+                at + dt.timedelta(days=1),
+                state,
+                reason,
+                Decimal(cost) if attempt else 0,
+                at,
+            ],
         )
         pk = int(cursor.fetchone()[0])
         if attempt:
@@ -85,9 +110,13 @@ def touch(
 
 def order(person: Customer, paid: str, at: dt.datetime, **fields: Any) -> Order:
     values = {
-        "number": f"O{next(_order)}", "customer": person, "placed_at": at, "received_at": at, "gross": Decimal(paid),
-        "paid": Decimal(paid), "brand": Brand.objects.first(), **fields,
+        "number": f"O{next(_order)}",
+        "customer": person,
+        "placed_at": at,
+        "received_at": at,
+        "gross": Decimal(paid),
+        "paid": Decimal(paid),
+        "brand": Brand.objects.first(),
+        **fields,
     }
     return Order.objects.create(**values)
-
-

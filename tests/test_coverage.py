@@ -58,7 +58,9 @@ def test_every_touch_of_the_target_stands_somewhere(ran: Any) -> None:
 def test_the_biggest_cause_comes_first_with_its_owner(ran: Any) -> None:
     causes = coverage(ran[0]).causes
     assert [(line.cause, line.owner, line.touches) for line in causes][:3] == [
-        ("no_identity", "audience", 2), ("opted_out", "audience", 2), ("bounced", "audience", 1),
+        ("no_identity", "audience", 2),
+        ("opted_out", "audience", 2),
+        ("bounced", "audience", 1),
     ]
     assert sum(line.share for line in causes) == pytest.approx(1)
 
@@ -85,14 +87,17 @@ def test_rows_and_csv_sum_to_the_page(ran: Any, figure: str, as_finance: Client)
     campaign, _mail, sms, _people = ran
     report = coverage(campaign)
     of_page = {
-        "released": report.total.released_total, "gap": report.total.gap,
+        "released": report.total.released_total,
+        "gap": report.total.gap,
     }.get(figure, getattr(report.total, figure, None))
     assert rows.totals(figure, campaign.pk, {})["touches"] == of_page
     answer = as_finance.get(f"/reports/coverage/{campaign.pk}/{figure}/?format=csv")
     lines = list(csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode("utf-8-sig"))))
     assert sum(int(line["touches"]) for line in lines) == of_page
     narrowed = next(line for line in report.channels if line.channel == sms).count
-    of_channel = {"released": narrowed.released_total, "gap": narrowed.gap}.get(figure, getattr(narrowed, figure, None))
+    of_channel = {"released": narrowed.released_total, "gap": narrowed.gap}.get(
+        figure, getattr(narrowed, figure, None)
+    )
     assert rows.totals(figure, campaign.pk, {"channel": sms.pk})["touches"] == of_channel
 
 
@@ -120,7 +125,9 @@ def test_a_cell_that_begins_like_a_formula_is_text(as_marketer: Client) -> None:
     assert "'=cmd" in b"".join(answer.streaming_content).decode()
 
 
-@pytest.mark.parametrize("query", ["channel=99999999999999999999", "after=x-y", "stage=%27", "round=-1", "after=1-2-3-4"])
+@pytest.mark.parametrize(
+    "query", ["channel=99999999999999999999", "after=x-y", "stage=%27", "round=-1", "after=1-2-3-4"]
+)
 def test_odd_addresses_do_no_harm(ran: Any, query: str, as_marketer: Client) -> None:
     assert as_marketer.get(f"/reports/coverage/{ran[0].pk}/gap/?{query}").status_code == 200
 
@@ -132,11 +139,14 @@ class AnyMixtureAddsUp(TestCase):
             st.tuples(
                 st.integers(0, 3),
                 st.lists(
-                    st.sampled_from(["planned", "claimed", "held", "sent", "delivered", "unknown", "gap", "released"]),
+                    st.sampled_from(
+                        ["planned", "claimed", "held", "sent", "delivered", "unknown", "gap", "released"]
+                    ),
                     max_size=3,
                 ),
             ),
-            min_size=1, max_size=6,
+            min_size=1,
+            max_size=6,
         )
     )
     def test_the_parts_are_the_target(self, data: list[tuple[int, list[str]]]) -> None:

@@ -34,14 +34,18 @@ def test_coverage_and_roi_tell_what_the_screens_tell(key: Callable[..., dict[str
     told = Client().get(f"/api/v1/reports/coverage/{campaign.pk}/", headers=key("reports:read")).json()
     total = coverage(campaign).total
     assert (told["total"]["target"], told["total"]["reached"], told["total"]["gap"]) == (
-        total.target, total.reached, total.gap,
+        total.target,
+        total.reached,
+        total.gap,
     )
     assert told["causes"] == [{"cause": "no_consent", "owner": "audience", "touches": 1}]
     money = Client().get(f"/api/v1/reports/roi/{campaign.pk}/", headers=key("reports:read")).json()
     assert money["full_cost"] == "0.5000"
     assert money["ratios"]["roi"]["value"] is None
     assert "holdout" in money["ratios"]["roi"]["basis"]
-    ledger = Client().get(f"/api/v1/reports/ledger/?campaign={campaign.pk}", headers=key("reports:read")).json()
+    ledger = (
+        Client().get(f"/api/v1/reports/ledger/?campaign={campaign.pk}", headers=key("reports:read")).json()
+    )
     assert [line["side"] for line in ledger["results"]] == ["credit", "debit"]
 
 

@@ -37,7 +37,11 @@ def test_touch_costs_are_posted_once_a_day_and_channel_and_only_differences_afte
     assert post_incurred(LATER) == (1, [])
     assert post_incurred(LATER) == (0, [])
     entry = LedgerEntry.objects.get(campaign_id=campaign.pk, account="message_fees")
-    assert (entry.amount, entry.residual, entry.channel_id) == (Decimal("0.1000"), Decimal("-0.000001"), mail.pk)
+    assert (entry.amount, entry.residual, entry.channel_id) == (
+        Decimal("0.1000"),
+        Decimal("-0.000001"),
+        mail.pk,
+    )
     touch(campaign, people[0], mail, 2, cost="1")
     assert post_incurred(LATER) == (1, [])
     assert cost_of(campaign) == Decimal("1.1")
@@ -45,17 +49,30 @@ def test_touch_costs_are_posted_once_a_day_and_channel_and_only_differences_afte
 
 
 def test_a_restated_platform_report_posts_its_difference_and_a_moved_one_is_taken_back() -> None:
-    ads = channel("social", observability="person_targeted", guarantee="aggregate", price_model="cpm", domain="public")
-    one, other = released(customers(1, ["email"]), [channel()]), released(customers(1, ["email"]), [channel()])
+    ads = channel(
+        "social", observability="person_targeted", guarantee="aggregate", price_model="cpm", domain="public"
+    )
+    one, other = (
+        released(customers(1, ["email"]), [channel()]),
+        released(customers(1, ["email"]), [channel()]),
+    )
 
     def told(version: int, spend: str, campaign: Campaign) -> None:
         DailyReport.objects.create(
-            channel=ads, day=START.date(), placement="set-1", version=version, spend=Decimal(spend), source="api",
-            fetched_at=LATER, campaign_id=campaign.pk,
+            channel=ads,
+            day=START.date(),
+            placement="set-1",
+            version=version,
+            spend=Decimal(spend),
+            source="api",
+            fetched_at=LATER,
+            campaign_id=campaign.pk,
         )
 
     for version, spend, campaign, of_one, of_other in (
-        (1, "100", one, "100", "0"), (2, "110.5", one, "110.5", "0"), (3, "100", one, "100", "0"),
+        (1, "100", one, "100", "0"),
+        (2, "110.5", one, "110.5", "0"),
+        (3, "100", one, "100", "0"),
         (4, "100", other, "0", "100"),
     ):
         told(version, spend, campaign)
@@ -80,11 +97,15 @@ def test_last_gives_all_to_the_last_touch_and_linear_shares() -> None:
     touch(campaign, person, sms, 1, at=START + HOUR)
     order(person, "90", START + 2 * HOUR)
     credited = {
-        model: {c.channel_id: c.revenue for c in attribution.by_channel(attribution.attribute(campaign, model, LATER))}
+        model: {
+            c.channel_id: c.revenue
+            for c in attribution.by_channel(attribution.attribute(campaign, model, LATER))
+        }
         for model in ("last", "linear", "first")
     }
     assert credited == {
-        "last": {sms.pk: Decimal(90)}, "linear": {mail.pk: Decimal(45), sms.pk: Decimal(45)},
+        "last": {sms.pk: Decimal(90)},
+        "linear": {mail.pk: Decimal(45), sms.pk: Decimal(45)},
         "first": {mail.pk: Decimal(90)},
     }
 
@@ -95,7 +116,7 @@ def test_credits_over_all_campaigns_never_exceed_the_order() -> None:
     campaigns = [released(people, [mail, sms]), released(people[:4], [mail]), released(people[2:], [sms])]
     for turn, campaign in enumerate(campaigns):
         for position, person in enumerate(people):
-            used = [mail, sms] if turn == 0 else [mail] if turn == 1 and position < 4 else [sms] if turn == 2 and position >= 2 else []
+            used = {0: [mail, sms], 1: [mail] * (position < 4), 2: [sms] * (position >= 2)}[turn]
             for each in used:
                 touch(campaign, person, each, at=START + (turn + position) * HOUR)
     orders = [order(person, "100", START + 30 * HOUR) for person in people]
@@ -103,7 +124,9 @@ def test_credits_over_all_campaigns_never_exceed_the_order() -> None:
         runs = [attribution.attribute(campaign, model, LATER) for campaign in campaigns]
         for each in orders:
             credits = AttributionCredit.objects.filter(run__in=runs, order_id=each.pk)
-            assert sum(credit.amount for credit in credits) == pytest.approx(Decimal(100), abs=Decimal("0.00001"))
+            assert sum(credit.amount for credit in credits) == pytest.approx(
+                Decimal(100), abs=Decimal("0.00001")
+            )
 
 
 def test_a_touch_after_the_order_or_outside_the_window_earns_nothing() -> None:
@@ -212,7 +235,9 @@ def test_the_audience_spending_more_is_selection_not_lift() -> None:
     assert report.roi.value is None
 
 
-def test_finance_signs_what_stands_and_the_copy_never_changes(as_finance: Client, as_marketer: Client) -> None:
+def test_finance_signs_what_stands_and_the_copy_never_changes(
+    as_finance: Client, as_marketer: Client
+) -> None:
     campaign, _found = measured(40, 0, (4, 0))
     assert as_marketer.post(f"/reports/roi/{campaign.pk}/sign/").status_code == 403
     assert as_finance.post(f"/reports/roi/{campaign.pk}/sign/", {"comment": "Q1"}).status_code == 302
@@ -230,7 +255,9 @@ def test_the_csv_of_credits_and_of_lift_sum_to_the_page(as_finance: Client) -> N
     for position in range(5):
         touch(campaign, order_person(campaign, position), mail, at=START)
     run = attribution.attribute(campaign, "linear", timezone.now())
-    body = b"".join(as_finance.get(f"/reports/attribution/{run.pk}/?format=csv").streaming_content).decode("utf-8-sig")
+    body = b"".join(as_finance.get(f"/reports/attribution/{run.pk}/?format=csv").streaming_content).decode(
+        "utf-8-sig"
+    )
     amounts = [Decimal(line.split(",")[-2]) for line in body.strip().split("\r\n")[1:]]
     assert sum(amounts) == run.attributed_revenue > 0
     body = b"".join(

@@ -1,5 +1,7 @@
 """A campaign, its versions, approvals, phases, rounds and arms."""
 
+from typing import Any
+
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -8,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from audiences.models import Brand, Segment
 from campaigns.vocabulary import CampaignState
 
-MONEY = {"max_digits": 18, "decimal_places": 4}
+MONEY: dict[str, Any] = {"max_digits": 18, "decimal_places": 4}
 
 
 class Campaign(models.Model):

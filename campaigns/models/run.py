@@ -4,13 +4,15 @@ All four are partitioned by list of ``campaign_id`` with a shared default partit
 (migration 0002) and joined by columns. Composite keys, no relations.
 """
 
+from typing import Any
+
 from django.db import models
 
 from audiences.models import Customer
 from campaigns.vocabulary import AttemptState, Cause, MemberState, TouchState
 from channels.models import Channel
 
-COST = {"max_digits": 14, "decimal_places": 6}
+COST: dict[str, Any] = {"max_digits": 14, "decimal_places": 6}
 
 
 class Member(models.Model):

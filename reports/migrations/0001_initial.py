@@ -6,231 +6,462 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('audiences', '0001_initial'),
+        ("audiences", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='AttributionRun',
+            name="AttributionRun",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('model', models.CharField(choices=[('first', 'First touch'), ('last', 'Last touch'), ('linear', 'Linear'), ('time_decay', 'Time decay'), ('position', 'Position'), ('markov', 'Markov'), ('shapley', 'Shapley')], max_length=12)),
-                ('campaign_id', models.BigIntegerField(blank=True, null=True)),
-                ('starts_at', models.DateTimeField()),
-                ('ends_at', models.DateTimeField()),
-                ('window_days', models.SmallIntegerField()),
-                ('basis', models.CharField(max_length=12)),
-                ('orders', models.BigIntegerField(default=0)),
-                ('attributed_orders', models.BigIntegerField(default=0)),
-                ('revenue', models.DecimalField(decimal_places=4, default=0, max_digits=18)),
-                ('attributed_revenue', models.DecimalField(decimal_places=4, default=0, max_digits=18)),
-                ('currency', models.CharField(max_length=3)),
-                ('input_hash', models.CharField(max_length=64)),
-                ('computed_at', models.DateTimeField()),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "model",
+                    models.CharField(
+                        choices=[
+                            ("first", "First touch"),
+                            ("last", "Last touch"),
+                            ("linear", "Linear"),
+                            ("time_decay", "Time decay"),
+                            ("position", "Position"),
+                            ("markov", "Markov"),
+                            ("shapley", "Shapley"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                ("campaign_id", models.BigIntegerField(blank=True, null=True)),
+                ("starts_at", models.DateTimeField()),
+                ("ends_at", models.DateTimeField()),
+                ("window_days", models.SmallIntegerField()),
+                ("basis", models.CharField(max_length=12)),
+                ("orders", models.BigIntegerField(default=0)),
+                ("attributed_orders", models.BigIntegerField(default=0)),
+                ("revenue", models.DecimalField(decimal_places=4, default=0, max_digits=18)),
+                ("attributed_revenue", models.DecimalField(decimal_places=4, default=0, max_digits=18)),
+                ("currency", models.CharField(max_length=3)),
+                ("input_hash", models.CharField(max_length=64)),
+                ("computed_at", models.DateTimeField()),
             ],
             options={
-                'indexes': [models.Index(fields=['campaign_id', 'model', '-computed_at'], name='attribution_run_newest')],
+                "indexes": [
+                    models.Index(
+                        fields=["campaign_id", "model", "-computed_at"], name="attribution_run_newest"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='CoverageDay',
+            name="CoverageDay",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('campaign_id', models.BigIntegerField()),
-                ('day', models.DateField()),
-                ('round', models.SmallIntegerField()),
-                ('channel_id', models.IntegerField()),
-                ('stage', models.CharField(max_length=16)),
-                ('state', models.CharField(max_length=10)),
-                ('reason', models.CharField(blank=True, max_length=24)),
-                ('touches', models.BigIntegerField()),
-                ('cost', models.DecimalField(decimal_places=6, max_digits=18)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("campaign_id", models.BigIntegerField()),
+                ("day", models.DateField()),
+                ("round", models.SmallIntegerField()),
+                ("channel_id", models.IntegerField()),
+                ("stage", models.CharField(max_length=16)),
+                ("state", models.CharField(max_length=10)),
+                ("reason", models.CharField(blank=True, max_length=24)),
+                ("touches", models.BigIntegerField()),
+                ("cost", models.DecimalField(decimal_places=6, max_digits=18)),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('campaign_id', 'day', 'round', 'channel_id', 'stage', 'state', 'reason'), name='a_coverage_day_is_one_row')],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("campaign_id", "day", "round", "channel_id", "stage", "state", "reason"),
+                        name="a_coverage_day_is_one_row",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='FxRate',
+            name="FxRate",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('day', models.DateField()),
-                ('base', models.CharField(max_length=3)),
-                ('quote', models.CharField(max_length=3)),
-                ('rate', models.DecimalField(decimal_places=8, max_digits=18)),
-                ('source', models.CharField(max_length=120)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("day", models.DateField()),
+                ("base", models.CharField(max_length=3)),
+                ("quote", models.CharField(max_length=3)),
+                ("rate", models.DecimalField(decimal_places=8, max_digits=18)),
+                ("source", models.CharField(max_length=120)),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('base', 'quote', 'day'), name='a_rate_is_one_row_a_day')],
+                "constraints": [
+                    models.UniqueConstraint(fields=("base", "quote", "day"), name="a_rate_is_one_row_a_day")
+                ],
             },
         ),
         migrations.CreateModel(
-            name='LedgerBatch',
+            name="LedgerBatch",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('description', models.CharField(max_length=254)),
-                ('posted_at', models.DateTimeField()),
-                ('previous_digest', models.CharField(blank=True, max_length=64)),
-                ('digest', models.CharField(max_length=64)),
-                ('approved_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('created_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("description", models.CharField(max_length=254)),
+                ("posted_at", models.DateTimeField()),
+                ("previous_digest", models.CharField(blank=True, max_length=64)),
+                ("digest", models.CharField(max_length=64)),
+                (
+                    "approved_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ('id',),
+                "ordering": ("id",),
             },
         ),
         migrations.CreateModel(
-            name='LedgerPeriod',
+            name="LedgerPeriod",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('month', models.DateField(unique=True, verbose_name='month')),
-                ('state', models.CharField(choices=[('open', 'Open'), ('closed', 'Closed')], default='open', max_length=6, verbose_name='state')),
-                ('closed_at', models.DateTimeField(blank=True, null=True)),
-                ('closed_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("month", models.DateField(unique=True, verbose_name="month")),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("open", "Open"), ("closed", "Closed")],
+                        default="open",
+                        max_length=6,
+                        verbose_name="state",
+                    ),
+                ),
+                ("closed_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "closed_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ('-month',),
+                "ordering": ("-month",),
             },
         ),
         migrations.CreateModel(
-            name='LiftMeasure',
+            name="LiftMeasure",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('campaign_id', models.BigIntegerField()),
-                ('measure', models.CharField(max_length=24)),
-                ('treated', models.BigIntegerField()),
-                ('held_out', models.BigIntegerField()),
-                ('treated_mean', models.FloatField(null=True)),
-                ('held_out_mean', models.FloatField(null=True)),
-                ('difference', models.FloatField(null=True)),
-                ('low', models.FloatField(null=True)),
-                ('high', models.FloatField(null=True)),
-                ('confidence', models.FloatField(default=0.95)),
-                ('method', models.CharField(max_length=40)),
-                ('sample_ratio_p', models.FloatField(null=True)),
-                ('usable', models.BooleanField(default=True)),
-                ('reason', models.CharField(blank=True, max_length=254)),
-                ('starts_at', models.DateTimeField()),
-                ('ends_at', models.DateTimeField()),
-                ('detail', models.JSONField(blank=True, default=dict)),
-                ('computed_at', models.DateTimeField()),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("campaign_id", models.BigIntegerField()),
+                ("measure", models.CharField(max_length=24)),
+                ("treated", models.BigIntegerField()),
+                ("held_out", models.BigIntegerField()),
+                ("treated_mean", models.FloatField(null=True)),
+                ("held_out_mean", models.FloatField(null=True)),
+                ("difference", models.FloatField(null=True)),
+                ("low", models.FloatField(null=True)),
+                ("high", models.FloatField(null=True)),
+                ("confidence", models.FloatField(default=0.95)),
+                ("method", models.CharField(max_length=40)),
+                ("sample_ratio_p", models.FloatField(null=True)),
+                ("usable", models.BooleanField(default=True)),
+                ("reason", models.CharField(blank=True, max_length=254)),
+                ("starts_at", models.DateTimeField()),
+                ("ends_at", models.DateTimeField()),
+                ("detail", models.JSONField(blank=True, default=dict)),
+                ("computed_at", models.DateTimeField()),
             ],
             options={
-                'indexes': [models.Index(fields=['campaign_id', 'measure', '-computed_at'], name='lift_newest')],
+                "indexes": [
+                    models.Index(fields=["campaign_id", "measure", "-computed_at"], name="lift_newest")
+                ],
             },
         ),
         migrations.CreateModel(
-            name='SignedReport',
+            name="SignedReport",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('campaign_id', models.BigIntegerField(blank=True, null=True)),
-                ('kind', models.CharField(max_length=24)),
-                ('title', models.CharField(max_length=200)),
-                ('content', models.JSONField()),
-                ('sha256', models.CharField(max_length=64)),
-                ('signed_at', models.DateTimeField()),
-                ('comment', models.TextField(blank=True)),
-                ('signed_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("campaign_id", models.BigIntegerField(blank=True, null=True)),
+                ("kind", models.CharField(max_length=24)),
+                ("title", models.CharField(max_length=200)),
+                ("content", models.JSONField()),
+                ("sha256", models.CharField(max_length=64)),
+                ("signed_at", models.DateTimeField()),
+                ("comment", models.TextField(blank=True)),
+                (
+                    "signed_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ('-id',),
+                "ordering": ("-id",),
             },
         ),
         migrations.CreateModel(
-            name='SourceDocument',
+            name="SourceDocument",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('platform_report', 'Platform report'), ('delivery_record', 'Delivery record'), ('invoice', 'Invoice'), ('payment', 'Payment'), ('commitment', 'Commitment'), ('cost_file', 'Cost file'), ('order_file', 'Order file'), ('correction', 'Correction')], max_length=20, verbose_name='kind')),
-                ('number', models.CharField(max_length=160, verbose_name='number')),
-                ('counterparty', models.CharField(blank=True, max_length=160, verbose_name='counterparty')),
-                ('day', models.DateField(verbose_name='date')),
-                ('sha256', models.CharField(blank=True, max_length=64)),
-                ('detail', models.JSONField(blank=True, default=dict)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('created_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('import_batch', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='audiences.importbatch')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("platform_report", "Platform report"),
+                            ("delivery_record", "Delivery record"),
+                            ("invoice", "Invoice"),
+                            ("payment", "Payment"),
+                            ("commitment", "Commitment"),
+                            ("cost_file", "Cost file"),
+                            ("order_file", "Order file"),
+                            ("correction", "Correction"),
+                        ],
+                        max_length=20,
+                        verbose_name="kind",
+                    ),
+                ),
+                ("number", models.CharField(max_length=160, verbose_name="number")),
+                ("counterparty", models.CharField(blank=True, max_length=160, verbose_name="counterparty")),
+                ("day", models.DateField(verbose_name="date")),
+                ("sha256", models.CharField(blank=True, max_length=64)),
+                ("detail", models.JSONField(blank=True, default=dict)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "import_batch",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="audiences.importbatch",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='LedgerEntry',
+            name="LedgerEntry",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('line', models.SmallIntegerField()),
-                ('side', models.CharField(choices=[('debit', 'Debit'), ('credit', 'Credit')], max_length=6)),
-                ('stage', models.CharField(choices=[('budget', 'Budget'), ('committed', 'Committed'), ('accrued', 'Accrued'), ('invoiced', 'Invoiced'), ('paid', 'Paid')], max_length=10)),
-                ('account', models.CharField(choices=[('media_cost', 'Media'), ('message_fees', 'Message fees'), ('agency', 'Agency'), ('incentives', 'Incentives'), ('creative', 'Creative'), ('other_cost', 'Other cost'), ('accruals', 'Accrued liabilities'), ('payables', 'Payables'), ('prepaid', 'Prepaid media'), ('bank', 'Bank'), ('tax', 'Recoverable VAT'), ('fx_difference', 'FX difference'), ('commitments', 'Commitments')], max_length=20)),
-                ('legal_entity', models.CharField(blank=True, max_length=120)),
-                ('campaign_id', models.BigIntegerField(blank=True, null=True)),
-                ('channel_id', models.BigIntegerField(blank=True, null=True)),
-                ('cost_centre', models.CharField(blank=True, max_length=60)),
-                ('service_date', models.DateField()),
-                ('amount', models.DecimalField(decimal_places=4, max_digits=18)),
-                ('residual', models.DecimalField(decimal_places=6, default=0, max_digits=14)),
-                ('currency', models.CharField(max_length=3)),
-                ('fx_rate', models.DecimalField(decimal_places=8, default=1, max_digits=18)),
-                ('fx_source', models.CharField(blank=True, max_length=120)),
-                ('fx_day', models.DateField(blank=True, null=True)),
-                ('functional_amount', models.DecimalField(decimal_places=4, max_digits=18)),
-                ('tax', models.DecimalField(decimal_places=4, default=0, max_digits=18)),
-                ('source_line', models.CharField(max_length=64, unique=True)),
-                ('allocation', models.CharField(blank=True, max_length=160)),
-                ('batch', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='entries', to='reports.ledgerbatch')),
-                ('reverses', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='reversed_by', to='reports.ledgerentry')),
-                ('period', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='entries', to='reports.ledgerperiod')),
-                ('document', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='entries', to='reports.sourcedocument')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("line", models.SmallIntegerField()),
+                ("side", models.CharField(choices=[("debit", "Debit"), ("credit", "Credit")], max_length=6)),
+                (
+                    "stage",
+                    models.CharField(
+                        choices=[
+                            ("budget", "Budget"),
+                            ("committed", "Committed"),
+                            ("accrued", "Accrued"),
+                            ("invoiced", "Invoiced"),
+                            ("paid", "Paid"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "account",
+                    models.CharField(
+                        choices=[
+                            ("media_cost", "Media"),
+                            ("message_fees", "Message fees"),
+                            ("agency", "Agency"),
+                            ("incentives", "Incentives"),
+                            ("creative", "Creative"),
+                            ("other_cost", "Other cost"),
+                            ("accruals", "Accrued liabilities"),
+                            ("payables", "Payables"),
+                            ("prepaid", "Prepaid media"),
+                            ("bank", "Bank"),
+                            ("tax", "Recoverable VAT"),
+                            ("fx_difference", "FX difference"),
+                            ("commitments", "Commitments"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("legal_entity", models.CharField(blank=True, max_length=120)),
+                ("campaign_id", models.BigIntegerField(blank=True, null=True)),
+                ("channel_id", models.BigIntegerField(blank=True, null=True)),
+                ("cost_centre", models.CharField(blank=True, max_length=60)),
+                ("service_date", models.DateField()),
+                ("amount", models.DecimalField(decimal_places=4, max_digits=18)),
+                ("residual", models.DecimalField(decimal_places=6, default=0, max_digits=14)),
+                ("currency", models.CharField(max_length=3)),
+                ("fx_rate", models.DecimalField(decimal_places=8, default=1, max_digits=18)),
+                ("fx_source", models.CharField(blank=True, max_length=120)),
+                ("fx_day", models.DateField(blank=True, null=True)),
+                ("functional_amount", models.DecimalField(decimal_places=4, max_digits=18)),
+                ("tax", models.DecimalField(decimal_places=4, default=0, max_digits=18)),
+                ("source_line", models.CharField(max_length=64, unique=True)),
+                ("allocation", models.CharField(blank=True, max_length=160)),
+                (
+                    "batch",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="entries",
+                        to="reports.ledgerbatch",
+                    ),
+                ),
+                (
+                    "reverses",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="reversed_by",
+                        to="reports.ledgerentry",
+                    ),
+                ),
+                (
+                    "period",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="entries",
+                        to="reports.ledgerperiod",
+                    ),
+                ),
+                (
+                    "document",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="entries",
+                        to="reports.sourcedocument",
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'ledger entries',
+                "verbose_name_plural": "ledger entries",
             },
         ),
         migrations.AddField(
-            model_name='ledgerbatch',
-            name='document',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='batches', to='reports.sourcedocument'),
+            model_name="ledgerbatch",
+            name="document",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="batches",
+                to="reports.sourcedocument",
+            ),
         ),
         migrations.CreateModel(
-            name='AttributionCredit',
+            name="AttributionCredit",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('order_id', models.BigIntegerField()),
-                ('campaign_id', models.BigIntegerField()),
-                ('channel_id', models.IntegerField()),
-                ('touch_id', models.BigIntegerField()),
-                ('share', models.FloatField()),
-                ('amount', models.DecimalField(decimal_places=6, max_digits=18)),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='credits', to='reports.attributionrun')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("order_id", models.BigIntegerField()),
+                ("campaign_id", models.BigIntegerField()),
+                ("channel_id", models.IntegerField()),
+                ("touch_id", models.BigIntegerField()),
+                ("share", models.FloatField()),
+                ("amount", models.DecimalField(decimal_places=6, max_digits=18)),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="credits",
+                        to="reports.attributionrun",
+                    ),
+                ),
             ],
             options={
-                'indexes': [models.Index(fields=['run', 'campaign_id', 'channel_id'], name='credit_by_run')],
+                "indexes": [models.Index(fields=["run", "campaign_id", "channel_id"], name="credit_by_run")],
             },
         ),
         migrations.AddConstraint(
-            model_name='ledgerperiod',
-            constraint=models.CheckConstraint(condition=models.Q(('month__day', 1)), name='a_period_is_a_month'),
+            model_name="ledgerperiod",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("month__day", 1)), name="a_period_is_a_month"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='sourcedocument',
-            constraint=models.UniqueConstraint(fields=('kind', 'number'), name='a_document_is_registered_once'),
+            model_name="sourcedocument",
+            constraint=models.UniqueConstraint(
+                fields=("kind", "number"), name="a_document_is_registered_once"
+            ),
         ),
         migrations.AddIndex(
-            model_name='ledgerentry',
-            index=models.Index(fields=['campaign_id', 'stage', 'service_date'], name='ledger_by_campaign'),
+            model_name="ledgerentry",
+            index=models.Index(fields=["campaign_id", "stage", "service_date"], name="ledger_by_campaign"),
         ),
         migrations.AddIndex(
-            model_name='ledgerentry',
-            index=models.Index(fields=['period', 'account'], name='ledger_by_period'),
+            model_name="ledgerentry",
+            index=models.Index(fields=["period", "account"], name="ledger_by_period"),
         ),
         migrations.AddConstraint(
-            model_name='ledgerentry',
-            constraint=models.UniqueConstraint(fields=('batch', 'line'), name='a_ledger_line_has_one_number'),
+            model_name="ledgerentry",
+            constraint=models.UniqueConstraint(fields=("batch", "line"), name="a_ledger_line_has_one_number"),
         ),
         migrations.AddConstraint(
-            model_name='ledgerentry',
-            constraint=models.CheckConstraint(condition=models.Q(('amount__gte', 0)), name='a_ledger_amount_is_not_negative'),
+            model_name="ledgerentry",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("amount__gte", 0)), name="a_ledger_amount_is_not_negative"
+            ),
         ),
     ]

@@ -1,10 +1,12 @@
 """Append-only money entries, the documents behind them, and the periods finance opens and closes."""
 
+from typing import Any
+
 from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-MONEY = {"max_digits": 18, "decimal_places": 4}
+MONEY: dict[str, Any] = {"max_digits": 18, "decimal_places": 4}
 
 
 class SourceDocument(models.Model):
@@ -35,7 +37,9 @@ class SourceDocument(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
-        constraints = (models.UniqueConstraint(fields=("kind", "number"), name="a_document_is_registered_once"),)
+        constraints = (
+            models.UniqueConstraint(fields=("kind", "number"), name="a_document_is_registered_once"),
+        )
 
     def __str__(self) -> str:
         return f"{self.kind} {self.number}"
@@ -57,9 +61,7 @@ class LedgerPeriod(models.Model):
 
     class Meta:
         ordering = ("-month",)
-        constraints = (
-            models.CheckConstraint(condition=models.Q(month__day=1), name="a_period_is_a_month"),
-        )
+        constraints = (models.CheckConstraint(condition=models.Q(month__day=1), name="a_period_is_a_month"),)
 
     def __str__(self) -> str:
         return f"{self.month:%Y-%m}"
@@ -75,7 +77,9 @@ class FxRate(models.Model):
     source = models.CharField(max_length=120)
 
     class Meta:
-        constraints = (models.UniqueConstraint(fields=("base", "quote", "day"), name="a_rate_is_one_row_a_day"),)
+        constraints = (
+            models.UniqueConstraint(fields=("base", "quote", "day"), name="a_rate_is_one_row_a_day"),
+        )
 
     def __str__(self) -> str:
         return f"{self.day} {self.base}/{self.quote} {self.rate}"
@@ -159,7 +163,9 @@ class LedgerEntry(models.Model):
     document = models.ForeignKey(SourceDocument, on_delete=models.PROTECT, related_name="entries")
     source_line = models.CharField(max_length=64, unique=True)  # hash of the source's line: posted once
     allocation = models.CharField(max_length=160, blank=True)  # how it was shared out, in words
-    reverses = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="reversed_by")
+    reverses = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="reversed_by"
+    )
 
     class Meta:
         verbose_name_plural = "ledger entries"

@@ -63,7 +63,9 @@ class AttributionRun(models.Model):
     computed_at = models.DateTimeField()
 
     class Meta:
-        indexes = (models.Index(fields=("campaign_id", "model", "-computed_at"), name="attribution_run_newest"),)
+        indexes = (
+            models.Index(fields=("campaign_id", "model", "-computed_at"), name="attribution_run_newest"),
+        )
 
     def __str__(self) -> str:
         return f"{self.model} {self.campaign_id} {self.computed_at}"

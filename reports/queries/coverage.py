@@ -127,6 +127,7 @@ WHERE a.campaign_id = %(campaign)s
 GROUP BY 1
 """
 
+
 def rows(sql: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rows of a statement as dictionaries by column."""
     with connection.cursor() as cursor:

@@ -6,7 +6,17 @@ from typing import Any
 from django.db import connection
 
 COLUMNS = (
-    "customer_id", "name", "channel", "round", "stage", "ordinal", "touches", "state", "cause", "at", "cost",
+    "customer_id",
+    "name",
+    "channel",
+    "round",
+    "stage",
+    "ordinal",
+    "touches",
+    "state",
+    "cause",
+    "at",
+    "cost",
 )
 
 _TARGETS = """
@@ -32,7 +42,10 @@ FIGURES: dict[str, tuple[str, list[str]]] = {
     "unobserved": (_TOUCHES, ["unobserved"]),
     "pending": (_TOUCHES, ["planned", "claimed", "held"]),
     "released": (_TOUCHES, ["released"]),
-    "gap": (_TARGETS.format(amount="(m.target - m.planned)", state="'not_planned'") + "UNION ALL" + _TOUCHES, ["gap"]),
+    "gap": (
+        _TARGETS.format(amount="(m.target - m.planned)", state="'not_planned'") + "UNION ALL" + _TOUCHES,
+        ["gap"],
+    ),
 }
 
 _FILTERS = {
@@ -75,13 +88,19 @@ def page(
 ) -> list[tuple[Any, ...]]:
     """Rows behind a figure after a key, in key order. Columns as :data:`COLUMNS`, the channel by id."""
     sql, filters, parameters = _parts(figure, campaign_id, narrowed)
-    parameters |= dict(zip(("after_customer", "after_channel", "after_round", "after_ordinal"), after, strict=True))
+    parameters |= dict(
+        zip(("after_customer", "after_channel", "after_round", "after_ordinal"), after, strict=True)
+    )
     with connection.cursor() as cursor:
-        cursor.execute(_PAGE.format(figure=sql, filters=filters) + " LIMIT %(limit)s", parameters | {"limit": limit})
+        cursor.execute(
+            _PAGE.format(figure=sql, filters=filters) + " LIMIT %(limit)s", parameters | {"limit": limit}
+        )
         return cursor.fetchall()
 
 
-def every(figure: str, campaign_id: int, narrowed: Mapping[str, Any], step: int = 5000) -> Iterator[tuple[Any, ...]]:
+def every(
+    figure: str, campaign_id: int, narrowed: Mapping[str, Any], step: int = 5000
+) -> Iterator[tuple[Any, ...]]:
     """All rows behind a figure, fetched a page at a time, so that memory stays flat."""
     after = START
     while rows := page(figure, campaign_id, narrowed, after, step):

@@ -30,7 +30,10 @@ FIGURE_LABELS = {
     "gap": gettext_lazy("Gap"),
 }
 STARTED = (
-    CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.PAUSED, CampaignState.FINISHED,
+    CampaignState.SCHEDULED,
+    CampaignState.RUNNING,
+    CampaignState.PAUSED,
+    CampaignState.FINISHED,
     CampaignState.REVIEWED,
 )
 
@@ -38,11 +41,19 @@ STARTED = (
 @needs(*ANYBODY)
 def coverage_index(request: HttpRequest) -> HttpResponse:
     """Every campaign that was released, to choose one; and who was hit how often over all of them."""
-    campaigns = Campaign.objects.filter(state__in=STARTED).select_related("brand").order_by("-starts_at", "-id")[:200]
+    campaigns = (
+        Campaign.objects.filter(state__in=STARTED).select_related("brand").order_by("-starts_at", "-id")[:200]
+    )
     hits = contacts_of_people(timezone.now())
     return render(
-        request, "reports/coverage_index.html",
-        {"campaigns": campaigns, "hits": hits, "hits_chart": _hits_chart(hits), "people": sum(h["people"] for h in hits)},
+        request,
+        "reports/coverage_index.html",
+        {
+            "campaigns": campaigns,
+            "hits": hits,
+            "hits_chart": _hits_chart(hits),
+            "people": sum(h["people"] for h in hits),
+        },
     )
 
 
@@ -52,11 +63,17 @@ def coverage_page(request: HttpRequest, campaign_id: int) -> HttpResponse:
     report = coverage(campaign)
     by_day = _by_day(report.days)
     return render(
-        request, "reports/coverage.html",
+        request,
+        "reports/coverage.html",
         {
-            "campaign": campaign, "report": report, "total": report.total, "stages": Stage.choices,
-            "bar": _bar(report.total), "histogram_chart": _histogram_chart(report.histogram),
-            "day_chart": _day_chart(by_day), "day_rows": [(day, *figures) for day, figures in by_day.items()],
+            "campaign": campaign,
+            "report": report,
+            "total": report.total,
+            "stages": Stage.choices,
+            "bar": _bar(report.total),
+            "histogram_chart": _histogram_chart(report.histogram),
+            "day_chart": _day_chart(by_day),
+            "day_rows": [(day, *figures) for day, figures in by_day.items()],
         },
     )
 
@@ -72,16 +89,20 @@ def coverage_rows(request: HttpRequest, campaign_id: int, figure: str) -> HttpRe
     if request.GET.get("format") == "csv":
         found = row_queries.every(figure, campaign.pk, narrowed)
         return csv_response(
-            f"coverage-{campaign.pk}-{figure}.csv", row_queries.COLUMNS,
+            f"coverage-{campaign.pk}-{figure}.csv",
+            row_queries.COLUMNS,
             ((row[0], row[1], names.get(row[2], row[2]), *row[3:]) for row in found),
         )
     found_page = row_queries.page(figure, campaign.pk, narrowed, _after(request), PAGE + 1)
     shown, more = found_page[:PAGE], len(found_page) > PAGE
     last = shown[-1] if shown else None
     return render(
-        request, "reports/coverage_rows.html",
+        request,
+        "reports/coverage_rows.html",
         {
-            "campaign": campaign, "figure": figure, "label": FIGURE_LABELS[figure],
+            "campaign": campaign,
+            "figure": figure,
+            "label": FIGURE_LABELS[figure],
             "totals": row_queries.totals(figure, campaign.pk, narrowed),
             "rows": [_shown(row, names) for row in shown],
             "after": f"{last[0]}-{last[2]}-{last[3]}-{last[5]}" if more and last else "",
@@ -127,7 +148,8 @@ def _in_words(narrowed: dict[str, Any], names: dict[int, str]) -> list[tuple[Any
 
 
 STATE_LABELS: dict[str, Any] = dict(TouchState.choices) | {
-    "target": gettext_lazy("Target"), "not_planned": gettext_lazy("Not planned"),
+    "target": gettext_lazy("Target"),
+    "not_planned": gettext_lazy("Not planned"),
 }
 
 
@@ -141,16 +163,25 @@ def _shown(row: tuple[Any, ...], names: dict[int, str]) -> dict[str, Any]:
 
 
 def _histogram_chart(histogram: list[dict[str, int]]) -> dict[str, Any]:
-    series = (("below", _("Below target"), "#f59f00"), ("full", _("Full target"), "#2fb344"),
-              ("beyond", _("Beyond target"), "#d63939"))
+    series = (
+        ("below", _("Below target"), "#f59f00"),
+        ("full", _("Full target"), "#2fb344"),
+        ("beyond", _("Beyond target"), "#d63939"),
+    )
     return {
-        "tooltip": {"trigger": "axis", "renderMode": "richText"}, "legend": {"bottom": 0},
+        "tooltip": {"trigger": "axis", "renderMode": "richText"},
+        "legend": {"bottom": 0},
         "grid": {"left": 60, "right": 16, "top": 16, "bottom": 56},
         "xAxis": {"type": "category", "name": "", "data": [str(bar["received"]) for bar in histogram]},
         "yAxis": {"type": "value"},
         "series": [
-            {"type": "bar", "stack": "people", "name": str(label), "color": colour,
-             "data": [bar[key] for bar in histogram]}
+            {
+                "type": "bar",
+                "stack": "people",
+                "name": str(label),
+                "color": colour,
+                "data": [bar[key] for bar in histogram],
+            }
             for key, label, colour in series
         ],
     }
@@ -159,9 +190,12 @@ def _histogram_chart(histogram: list[dict[str, int]]) -> dict[str, Any]:
 def _bar(total: Count) -> list[dict[str, Any]]:
     """The parts of the target, left to right, on a scale of 1,000."""
     parts = (
-        ("reached", total.reached, "part-reached"), ("pending", total.pending, "part-pending"),
-        ("unobserved", total.unobserved, "part-unknown"), ("unknown", total.unknown, "part-unknown"),
-        ("released", total.released_total, "part-released"), ("gap", total.gap, "part-gap"),
+        ("reached", total.reached, "part-reached"),
+        ("pending", total.pending, "part-pending"),
+        ("unobserved", total.unobserved, "part-unknown"),
+        ("unknown", total.unknown, "part-unknown"),
+        ("released", total.released_total, "part-released"),
+        ("gap", total.gap, "part-gap"),
     )
     shown, x = [], 0.0
     for figure, touches, css in parts:
@@ -169,8 +203,15 @@ def _bar(total: Count) -> list[dict[str, Any]]:
             continue
         share = touches / total.target if total.target else 0.0
         shown.append(
-            {"figure": figure, "label": FIGURE_LABELS[figure], "touches": touches, "share": share, "css": css,
-             "x": f"{x:.2f}", "width": f"{share * 1000:.2f}"}
+            {
+                "figure": figure,
+                "label": FIGURE_LABELS[figure],
+                "touches": touches,
+                "share": share,
+                "css": css,
+                "x": f"{x:.2f}",
+                "width": f"{share * 1000:.2f}",
+            }
         )
         x += share * 1000
     return shown
@@ -189,13 +230,18 @@ def _by_day(days: list[dict[str, Any]]) -> dict[str, list[int]]:
 def _day_chart(by_day: dict[str, list[int]]) -> dict[str, Any]:
     series = ((_("Due"), "#a8b4c4"), (_("Reached"), "#2fb344"), (_("Gap"), "#f59f00"))
     return {
-        "tooltip": {"trigger": "axis", "renderMode": "richText"}, "legend": {"bottom": 0},
+        "tooltip": {"trigger": "axis", "renderMode": "richText"},
+        "legend": {"bottom": 0},
         "grid": {"left": 60, "right": 16, "top": 16, "bottom": 56},
         "xAxis": {"type": "category", "data": list(by_day)},
         "yAxis": {"type": "value"},
         "series": [
-            {"type": "bar", "name": str(label), "color": colour,
-             "data": [figures[position] for figures in by_day.values()]}
+            {
+                "type": "bar",
+                "name": str(label),
+                "color": colour,
+                "data": [figures[position] for figures in by_day.values()],
+            }
             for position, (label, colour) in enumerate(series)
         ],
     }
@@ -207,5 +253,7 @@ def _hits_chart(hits: list[dict[str, int]]) -> dict[str, Any]:
         "grid": {"left": 60, "right": 16, "top": 16, "bottom": 40},
         "xAxis": {"type": "category", "data": [str(hit["contacts"]) for hit in hits]},
         "yAxis": {"type": "value"},
-        "series": [{"type": "bar", "name": _("People"), "data": [hit["people"] for hit in hits], "color": "#4299e1"}],
+        "series": [
+            {"type": "bar", "name": _("People"), "data": [hit["people"] for hit in hits], "color": "#4299e1"}
+        ],
     }

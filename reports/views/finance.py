@@ -24,8 +24,12 @@ from reports.models import FxRate, LedgerEntry, LedgerPeriod
 
 PAGE = 100
 COST_ACCOUNTS = (
-    LedgerEntry.Account.MEDIA_COST, LedgerEntry.Account.MESSAGE_FEES, LedgerEntry.Account.AGENCY,
-    LedgerEntry.Account.INCENTIVES, LedgerEntry.Account.CREATIVE, LedgerEntry.Account.OTHER_COST,
+    LedgerEntry.Account.MEDIA_COST,
+    LedgerEntry.Account.MESSAGE_FEES,
+    LedgerEntry.Account.AGENCY,
+    LedgerEntry.Account.INCENTIVES,
+    LedgerEntry.Account.CREATIVE,
+    LedgerEntry.Account.OTHER_COST,
 )
 
 
@@ -47,7 +51,8 @@ def finance(request: HttpRequest) -> HttpResponse:
     )
     rates = FxRate.objects.order_by("-day", "base")[:20]
     return render(
-        request, "reports/finance.html",
+        request,
+        "reports/finance.html",
         {"periods": [_with_cost(period) for period in periods], "rates": rates, "form": RateForm()},
     )
 
@@ -95,7 +100,7 @@ def add_rate(request: HttpRequest) -> HttpResponse:
 def ledger_rows(request: HttpRequest) -> HttpResponseBase:
     """Ledger lines, narrowed by campaign, channel, account or period; as CSV too."""
     entries = LedgerEntry.objects.select_related("batch", "document", "period").order_by("-id")
-    narrowed = []
+    narrowed: list[tuple[Any, Any]] = []
     campaign_id, channel_id = request.GET.get("campaign", ""), request.GET.get("channel", "")
     campaign = None
     if campaign_id.isdigit() and len(campaign_id) < 19:
@@ -121,31 +126,69 @@ def ledger_rows(request: HttpRequest) -> HttpResponseBase:
         entries = entries.filter(period__month=period)
         narrowed.append((_("Period"), f"{period:%Y-%m}"))
     if request.GET.get("format") == "csv":
-        return csv_response("ledger.csv", LEDGER_COLUMNS, (_ledger_row(entry, names) for entry in entries.iterator(2000)))
-    sums = entries.order_by().values("currency").annotate(
-        debit=Sum("amount", filter=Q(side="debit")), credit=Sum("amount", filter=Q(side="credit")), lines=Count("pk")
+        return csv_response(
+            "ledger.csv", LEDGER_COLUMNS, (_ledger_row(entry, names) for entry in entries.iterator(2000))
+        )
+    sums = (
+        entries.order_by()
+        .values("currency")
+        .annotate(
+            debit=Sum("amount", filter=Q(side="debit")),
+            credit=Sum("amount", filter=Q(side="credit")),
+            lines=Count("pk"),
+        )
     )
     page = Paginator(entries, PAGE).get_page(request.GET.get("page"))
     for entry in page:
-        entry.channel_name = names.get(entry.channel_id, "")
+        entry.channel_name = names.get(entry.channel_id or 0, "")  # type: ignore[attr-defined]
     return render(
-        request, "reports/ledger.html",
+        request,
+        "reports/ledger.html",
         {
-            "page": page, "narrowed": narrowed, "campaign": campaign,
+            "page": page,
+            "narrowed": narrowed,
+            "campaign": campaign,
             "sums": [row | {"balance": (row["debit"] or 0) - (row["credit"] or 0)} for row in sums],
         },
     )
 
 
 LEDGER_COLUMNS = (
-    "batch", "line", "side", "stage", "account", "campaign", "channel", "service_date", "period", "amount", "residual",
-    "currency", "fx_rate", "functional_amount", "document", "allocation",
+    "batch",
+    "line",
+    "side",
+    "stage",
+    "account",
+    "campaign",
+    "channel",
+    "service_date",
+    "period",
+    "amount",
+    "residual",
+    "currency",
+    "fx_rate",
+    "functional_amount",
+    "document",
+    "allocation",
 )
 
 
 def _ledger_row(entry: LedgerEntry, names: dict[int, str]) -> tuple[Any, ...]:
     return (
-        entry.batch_id, entry.line, entry.side, entry.stage, entry.account, entry.campaign_id,
-        names.get(entry.channel_id or 0, ""), entry.service_date, entry.period, entry.amount, entry.residual,
-        entry.currency, entry.fx_rate, entry.functional_amount, entry.document.number, entry.allocation,
+        entry.batch_id,
+        entry.line,
+        entry.side,
+        entry.stage,
+        entry.account,
+        entry.campaign_id,
+        names.get(entry.channel_id or 0, ""),
+        entry.service_date,
+        entry.period,
+        entry.amount,
+        entry.residual,
+        entry.currency,
+        entry.fx_rate,
+        entry.functional_amount,
+        entry.document.number,
+        entry.allocation,
     )

@@ -32,7 +32,9 @@ def _whole_number(text: str | None) -> int:
 
 @needs(*ANYBODY)
 def roi_index(request: HttpRequest) -> HttpResponse:
-    campaigns = Campaign.objects.filter(state__in=STARTED).select_related("brand").order_by("-starts_at", "-id")[:200]
+    campaigns = (
+        Campaign.objects.filter(state__in=STARTED).select_related("brand").order_by("-starts_at", "-id")[:200]
+    )
     return render(request, "reports/roi_index.html", {"campaigns": campaigns})
 
 
@@ -41,11 +43,16 @@ def roi_page(request: HttpRequest, campaign_id: int) -> HttpResponse:
     campaign = get_object_or_404(Campaign, pk=campaign_id)
     job = Job.objects.filter(kind="measure", subject=f"campaign:{campaign.pk}").order_by("-pk").first()
     return render(
-        request, "reports/roi.html",
+        request,
+        "reports/roi.html",
         {
-            "campaign": campaign, "report": roi(campaign, timezone.now()),
-            "job": job if job and not job.finished_at else None, "last_job": job,
-            "signed": SignedReport.objects.filter(campaign_id=campaign.pk, kind="roi").select_related("signed_by"),
+            "campaign": campaign,
+            "report": roi(campaign, timezone.now()),
+            "job": job if job and not job.finished_at else None,
+            "last_job": job,
+            "signed": SignedReport.objects.filter(campaign_id=campaign.pk, kind="roi").select_related(
+                "signed_by"
+            ),
         },
     )
 
@@ -68,7 +75,9 @@ def sign_roi(request: HttpRequest, campaign_id: int) -> HttpResponse:
     now = timezone.now()
     report = roi(campaign, now)
     if report.problems:
-        messages.error(request, _("Mend these first: %(problems)s") % {"problems": "; ".join(report.problems)})
+        messages.error(
+            request, _("Mend these first: %(problems)s") % {"problems": "; ".join(report.problems)}
+        )
     else:
         sign(report, user=request.user, comment=request.POST.get("comment", "").strip(), now=now)
         messages.success(request, _("Signed. The report as it stands now is kept and cannot be changed."))
@@ -89,12 +98,32 @@ def credit_rows(request: HttpRequest, run_id: int) -> HttpResponseBase:
     names = dict(Channel.objects.values_list("pk", "name"))
     if request.GET.get("format") == "csv":
         found = returns.every_credit(run.pk, channel_id)
-        header = ("order", "placed_at", "customer_id", "name", "channel", "touch_id", "share", "amount", "currency")
+        header = (
+            "order",
+            "placed_at",
+            "customer_id",
+            "name",
+            "channel",
+            "touch_id",
+            "share",
+            "amount",
+            "currency",
+        )
         return csv_response(
-            f"attribution-{run.campaign_id}-{run.model}.csv", header,
+            f"attribution-{run.campaign_id}-{run.model}.csv",
+            header,
             (
-                (row["number"], row["placed_at"], row["customer_id"], row["name"], names.get(row["channel_id"]),
-                 row["touch_id"], row["share"], row["amount"], run.currency)
+                (
+                    row["number"],
+                    row["placed_at"],
+                    row["customer_id"],
+                    row["name"],
+                    names.get(row["channel_id"]),
+                    row["touch_id"],
+                    row["share"],
+                    row["amount"],
+                    run.currency,
+                )
                 for row in found
             ),
         )
@@ -102,10 +131,14 @@ def credit_rows(request: HttpRequest, run_id: int) -> HttpResponseBase:
     for row in rows:
         row["channel"] = names.get(row["channel_id"], row["channel_id"])
     return render(
-        request, "reports/credit_rows.html",
+        request,
+        "reports/credit_rows.html",
         {
-            "run": run, "campaign": Campaign.objects.filter(pk=run.campaign_id).first(), "rows": rows[:PAGE],
-            "after": rows[PAGE - 1]["id"] if len(rows) > PAGE else "", "channel": names.get(channel_id or 0),
+            "run": run,
+            "campaign": Campaign.objects.filter(pk=run.campaign_id).first(),
+            "rows": rows[:PAGE],
+            "after": rows[PAGE - 1]["id"] if len(rows) > PAGE else "",
+            "channel": names.get(channel_id or 0),
         },
     )
 
@@ -116,12 +149,17 @@ def lift_rows(request: HttpRequest, campaign_id: int, side: str) -> HttpResponse
     campaign = get_object_or_404(Campaign, pk=campaign_id)
     start, end = lift_rules.window(campaign, timezone.now())
     parameters: dict[str, Any] = {
-        "campaign": campaign.pk, "start": start, "end": end, "basis": campaign.revenue_basis,
-        "currency": campaign.currency, "held_out": side == "held_out",
+        "campaign": campaign.pk,
+        "start": start,
+        "end": end,
+        "basis": campaign.revenue_basis,
+        "currency": campaign.currency,
+        "held_out": side == "held_out",
     }
     if request.GET.get("format") == "csv":
         return csv_response(
-            f"lift-{campaign.pk}-{side}.csv", ("customer_id", "name", "stage", "orders", "revenue", "currency"),
+            f"lift-{campaign.pk}-{side}.csv",
+            ("customer_id", "name", "stage", "orders", "revenue", "currency"),
             (
                 (row["person"], row["name"], row["stage"], row["orders"], row["revenue"], campaign.currency)
                 for row in returns.every_lift_person(parameters)
@@ -132,11 +170,15 @@ def lift_rows(request: HttpRequest, campaign_id: int, side: str) -> HttpResponse
         row["stage_label"] = dict(Stage.choices).get(row["stage"], row["stage"])
     measured = lift_rules.measure(campaign, timezone.now())
     return render(
-        request, "reports/lift_rows.html",
+        request,
+        "reports/lift_rows.html",
         {
-            "campaign": campaign, "side": side, "rows": rows[:PAGE],
+            "campaign": campaign,
+            "side": side,
+            "rows": rows[:PAGE],
             "after": rows[PAGE - 1]["person"] if len(rows) > PAGE else "",
             "total": measured.held_out if side == "held_out" else measured.treated,
-            "starts_at": start, "ends_at": end,
+            "starts_at": start,
+            "ends_at": end,
         },
     )
