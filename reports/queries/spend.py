@@ -87,7 +87,7 @@ def rows(sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
 
 
 def unposted_touch_cost(campaign_id: int | None = None) -> list[tuple[Any, ...]]:
-    """(campaign, channel, currency, day, cost not yet posted, attempts, nth posting): message fees as incurred less as posted."""
+    """(campaign, channel, currency, day, cost, attempts, nth posting): fees as incurred less as posted."""
     return rows(UNPOSTED_TOUCH_COST, {"campaign": campaign_id})
 
 
