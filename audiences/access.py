@@ -75,12 +75,16 @@ def needs(
 
 
 class RolePermission(BasePermission):
-    """REST: the view's ``read_roles`` and ``write_roles``, and the key's scopes (``read``, ``write``)."""
+    """REST: the view's ``read_roles`` and ``write_roles``, and the key's scopes.
+
+    A scope is ``<app>:read`` or ``<app>:write``; the app is that of the view, or its ``scope_domain``.
+    """
 
     def has_permission(self, request: Request, view: Any) -> bool:
         safe = request.method in SAFE_METHODS
         wanted = view.read_roles if safe else view.write_roles
         scopes = getattr(request.auth, "scopes", None)
-        if scopes is not None and ("read" if safe else "write") not in scopes:
+        domain = getattr(view, "scope_domain", "") or type(view).__module__.partition(".")[0]
+        if scopes is not None and f"{domain}:{'read' if safe else 'write'}" not in scopes:
             return False
         return has_role(cast(AbstractUser, request.user), *wanted)

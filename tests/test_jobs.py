@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from django.db import connection, connections, transaction
@@ -257,7 +258,9 @@ def test_run_now_raises_what_went_wrong_and_needs_no_queue(kind: Any) -> None:
 
     name = kind(work)
     told: list[tuple[int, str]] = []
-    done = jobs.run_now(name, "import:1", {"file": "a.csv"}, progress=lambda job: told.append((job.done, job.step)))
+    done = jobs.run_now(
+        name, "import:1", {"file": "a.csv"}, progress=lambda job: told.append((job.done, job.step))
+    )
     assert (done.state, done.result, told) == ("done", {"rows": 1}, [(1, "Done soon")])
     with pytest.raises(jobs.JobFailed, match=r"The file is empty\."):
         jobs.run_now(name, arguments={"file": "empty.csv"})
@@ -288,13 +291,10 @@ jobs.run(int(sys.argv[1]))
 @pytest.mark.django_db(transaction=True)
 def test_a_job_of_a_killed_worker_is_begun_again_by_another(kind: Any) -> None:
     job = make(kind(lambda job: {"by": "the second"}))
-    name = connection.settings_dict["NAME"]
-    url = os.environ["DATABASE_URL"]
-    head, _slash, tail = url.rpartition("/")
-    _old, mark, options = tail.partition("?")
+    url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
     worker = subprocess.Popen(
         [sys.executable, "-c", DIES, str(job.pk)],
-        env=os.environ | {"DATABASE_URL": f"{head}/{name}{mark}{options}", "DJANGO_SETTINGS_MODULE": "config.test_settings"},
+        env=os.environ | {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "config.test_settings"},
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -364,6 +364,8 @@ def test_a_started_job_reaches_a_worker_through_the_queue_after_the_commit(kind:
             assert Job.objects.get(pk=job.pk).state == "waiting"
         until(lambda: Job.objects.get(pk=job.pk).state == "done", 30)
     assert Job.objects.get(pk=job.pk).result == {"hello": "Wang"}
+    app.pool.force_close_all()  # else its sessions hold the test database
+    app.close()
 
 
 # On the screen ----------------------------------------------------------------------------------
@@ -376,7 +378,9 @@ def test_polling_stops_when_the_job_has_ended(kind: Any, as_marketer: Client) ->
     running = as_marketer.get(url)
     assert running.status_code == 200
     assert 'hx-trigger="every 2s"' in running.content.decode()
-    Job.objects.filter(pk=job.pk).update(state="done", result={"url": "/campaigns/"}, finished_at=timezone.now())
+    Job.objects.filter(pk=job.pk).update(
+        state="done", result={"url": "/campaigns/"}, finished_at=timezone.now()
+    )
     ended = as_marketer.get(url)
     assert ended.status_code == 286
     assert ended["HX-Trigger"] == "job-finished"
@@ -386,7 +390,12 @@ def test_polling_stops_when_the_job_has_ended(kind: Any, as_marketer: Client) ->
 
 @pytest.mark.django_db
 def test_a_job_never_leads_to_another_site(kind: Any, as_marketer: Client) -> None:
-    job = make(kind(lambda job: {}), state="done", finished_at=timezone.now(), result={"url": "https://evil.example/"})
+    job = make(
+        kind(lambda job: {}),
+        state="done",
+        finished_at=timezone.now(),
+        result={"url": "https://evil.example/"},
+    )
     answer = as_marketer.get(reverse("audiences:job", args=[job.pk]) + "?after=//evil.example/x")
     assert "evil.example" not in answer.content.decode().split('id="content"')[1]
 

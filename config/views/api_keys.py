@@ -31,20 +31,25 @@ DAYS = (
 )
 
 
+WHATS = {"read": _("read"), "write": _("write")}
+
+
+def scope_choices() -> list[tuple[str, str]]:
+    """Every scope with its words: ``Reports: coverage, ROI, ledger · read``."""
+    return [
+        (f"{domain}:{what}", f"{DOMAIN_LABELS.get(domain, domain)} · {word}")
+        for domain in DOMAINS
+        for what, word in WHATS.items()
+    ]
+
+
 class ApiKeyForm(forms.Form):
     name = forms.CharField(
         label=_("Name"), max_length=100, help_text=_("What will use it, such as “CRM nightly load”.")
     )
     scopes = forms.MultipleChoiceField(
         label=_("Scopes"),
-        choices=lambda: [
-            (
-                f"{domain}:{what}",
-                f"{DOMAIN_LABELS.get(domain, domain)} · {_('read') if what == 'read' else _('write')}",
-            )
-            for domain in DOMAINS
-            for what in ("read", "write")
-        ],
+        choices=scope_choices,
         widget=forms.CheckboxSelectMultiple,
         help_text=_("The key can never do more than its owner's roles permit."),
     )

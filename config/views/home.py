@@ -68,7 +68,7 @@ STEPS = (
     Step(
         _("Have it approved, and watch it run"),
         _("Somebody else approves. Then coverage shows who was reached too often or too seldom, and why."),
-        ("reports:coverage", "reports:reports", "campaigns:campaigns"),
+        ("reports:coverage_index",),
         (Role.APPROVER, Role.FINANCE, Role.MARKETER),
     ),
 )

@@ -164,13 +164,21 @@ def test_the_other_screens_of_the_shell_are_accessible_at_both_widths(
 ) -> None:
     page = watched
     log_in(page, live_server, administrator, "a-long-Passw0rd")
-    for name in ("config:profile", "config:api_keys", "config:new_api_key", "config:audit_trail", "audiences:jobs"):
+    for name in (
+        "config:profile",
+        "config:api_keys",
+        "config:new_api_key",
+        "config:audit_trail",
+        "audiences:jobs",
+    ):
         for size, word in ((WIDE, "wide"), (NARROW, "narrow")):
             page.set_viewport_size(size)
             page.goto(live_server.url + reverse(name))
             accessible(page)
             shots(page, f"shell-{name.replace(':', '-')}-{word}")
-            wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            wider = page.evaluate(
+                "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            )
             assert wider == 0, f"{name} is wider than {size['width']} px"
     for name in ("account_change_password", "mfa_index", "mfa_activate_totp"):
         page.goto(live_server.url + reverse(name))
