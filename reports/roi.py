@@ -195,7 +195,7 @@ def _incremental(measured: lift.Lift, full_cost: Decimal) -> Estimate:
     if reason or revenue is None:
         return Estimate(None, None, None, reason)
     value, low, high = (figure / float(full_cost) for figure in revenue)
-    return Estimate(value, low, high, _("Lift against the holdout ÷ full cost; 95 % interval (Welch)"))
+    return Estimate(value, low, high, _("Lift against the holdout ÷ full cost; interval of 95 % (Welch)"))
 
 
 def _return(measured: lift.Lift, full_cost: Decimal, margin: float) -> Estimate:
@@ -204,7 +204,7 @@ def _return(measured: lift.Lift, full_cost: Decimal, margin: float) -> Estimate:
         return Estimate(None, None, None, reason)
     cost = float(full_cost)
     value, low, high = ((figure * margin - cost) / cost for figure in revenue)
-    basis = _("Incremental revenue × %(margin)s margin − full cost, ÷ full cost; 95 %% interval (Welch)") % {
+    basis = _("Incremental revenue × %(margin)s margin − full cost, ÷ full cost; interval of 95 %% (Welch)") % {
         "margin": f"{margin:.0%}"
     }
     return Estimate(value, low, high, basis)
@@ -223,5 +223,5 @@ def _acquisition(measured: lift.Lift, full_cost: Decimal) -> Estimate:
         cost / value,
         cost / high,
         cost / low if low > 0 else None,
-        _("Full cost ÷ buyers beyond the holdout's; 95 % interval (Newcombe)"),
+        _("Full cost ÷ buyers beyond the holdout's; interval of 95 % (Newcombe)"),
     )

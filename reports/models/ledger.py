@@ -5,6 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 MONEY: dict[str, Any] = {"max_digits": 18, "decimal_places": 4}
 
@@ -49,8 +50,8 @@ class LedgerPeriod(models.Model):
     """A month that finance opens and closes. ``month`` is its first day. Closing is for good."""
 
     class State(models.TextChoices):
-        OPEN = "open", _("Open")
-        CLOSED = "closed", _("Closed")
+        OPEN = "open", pgettext_lazy("period", "Open")
+        CLOSED = "closed", pgettext_lazy("period", "Closed")
 
     month = models.DateField(_("month"), unique=True)
     state = models.CharField(_("state"), max_length=6, choices=State, default=State.OPEN)
@@ -124,7 +125,7 @@ class LedgerEntry(models.Model):
         COMMITTED = "committed", _("Committed")
         ACCRUED = "accrued", _("Accrued")
         INVOICED = "invoiced", _("Invoiced")
-        PAID = "paid", _("Paid")
+        PAID = "paid", pgettext_lazy("ledger", "Paid")
 
     class Account(models.TextChoices):
         MEDIA_COST = "media_cost", _("Media")

@@ -6,7 +6,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext
 
 from audiences.access import ANYBODY, needs
 from audiences.vocabulary import Stage
@@ -143,7 +143,7 @@ def _in_words(narrowed: dict[str, Any], names: dict[int, str]) -> list[tuple[Any
         elif name == "cause":
             words.append((_("Cause"), dict(Cause.choices).get(value, value)))
         else:
-            words.append((_("Customer"), value))
+            words.append((pgettext("person", "Customer"), value))
     return words
 
 
