@@ -30,9 +30,7 @@ def groups(user: AbstractUser | AnonymousUser, path: str) -> list[Group]:
     return _groups(navigation, user, path)
 
 
-def _groups(
-    entries: Iterable[NavigationEntry], user: AbstractUser | AnonymousUser, path: str
-) -> list[Group]:
+def _groups(entries: Iterable[NavigationEntry], user: AbstractUser | AnonymousUser, path: str) -> list[Group]:
     if not user.is_authenticated:
         return []
     found: list[tuple[NavigationEntry, str]] = []

@@ -49,7 +49,9 @@ def job(request: HttpRequest, pk: int) -> HttpResponse:
     found = _seen(request, pk)
     kinds = runner.job_kinds
     label = kinds.get(found.kind).label if found.kind in kinds else found.kind
-    return render(request, "audiences/job.html", {"job": found, "label": label, "after": _after(request, found)})
+    return render(
+        request, "audiences/job.html", {"job": found, "label": label, "after": _after(request, found)}
+    )
 
 
 @needs(*ANYBODY)
