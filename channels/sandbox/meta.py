@@ -382,7 +382,9 @@ class Account:
         stored, key = self.objects[adset], (adset, day.isoformat())
         figures = self.delivered.get(key, {"impressions": 0, "reach": 0, "clicks": 0, "people": 0})
         starts = _time(stored["start_time"], self._zone).date() if stored.get("start_time") else day
-        ends = _time(stored["end_time"], self._zone).date() if stored.get("end_time") else day
+        ends = day
+        if stored.get("end_time"):  # the instant it ends: midnight belongs to the day before
+            ends = (_time(stored["end_time"], self._zone) - dt.timedelta(microseconds=1)).date()
         targeting = stored.get("targeting") or {}
         people = self._people_in(str(one["id"]) for one in targeting.get("custom_audiences", ()))
         if stored.get("status") != "ACTIVE" or not starts <= day <= ends or len(people) < self.config.minimum_audience:
@@ -494,8 +496,3 @@ def _paged(request: web.Request, given: dict[str, str], rows: list[Any]) -> dict
         if end < len(rows):
             answer["paging"]["next"] = str(request.url.update_query({"after": str(end), "limit": str(limit)}))
     return answer
-
-
-def adset_day(account: Account, adset: str, day: str) -> dict[str, Any]:
-    """Finish one day's delivery at once: for tests and demos, through the control door."""
-    return account.deliver(adset, dt.date.fromisoformat(day))

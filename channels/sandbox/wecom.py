@@ -247,7 +247,8 @@ class Corp:
             self.log.write(
                 KIND, "failed", verdict="refused", attempt="", msgid=task.msgid, address=ext, sender=sender, digest=shown
             )
-        self.count("failed", len(failed))
+        if failed:
+            self.count("failed", len(failed))
         return {"errcode": 0, "errmsg": "ok", "fail_list": failed, "msgid": task.msgid}
 
     def _expect_confirmation(self, task: Task, userid: str) -> None:
