@@ -6,3 +6,11 @@ class AudiencesConfig(AppConfig):
     name = "audiences"
     verbose_name = _("Audiences")
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from audiences import jobs
+        from audiences.access import Role
+        from audiences.imports import batches, kinds
+
+        kinds.register()
+        jobs.job_kind("import", batches.run, _("Import of a file"), (Role.MARKETER, Role.CHANNEL_ADMIN, Role.FINANCE))

@@ -132,12 +132,14 @@ class Follower:
     """What a later app does when customers merge, are erased, or ask for their data.
 
     ``merged(absorbed_id, survivor_id)`` and ``unmerged`` run while both contact states are locked;
-    ``erased(customer_id)`` while its state is locked; ``exported(customer_id)`` returns what is known.
+    ``erased(customer_id)`` while its state is locked, ``erasing(customer_id)`` likewise but before anything is
+    blanked; ``exported(customer_id)`` returns what is known.
     """
 
     merged: Callable[[int, int], None] | None = None
     unmerged: Callable[[int, int], None] | None = None
     erased: Callable[[int], None] | None = None
+    erasing: Callable[[int], None] | None = None
     exported: Callable[[int], Mapping[str, Any]] | None = None
 
 
