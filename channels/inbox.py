@@ -74,14 +74,18 @@ def _detail(event: Inbound) -> str:
     return json.dumps(detail, default=str, ensure_ascii=False).replace("\\u0000", "")
 
 
-def take(limit: int, now: datetime | None = None) -> list[InboxEvent]:
+def take(limit: int, now: datetime | None = None, *, kind: str = "", after: int = 0) -> list[InboxEvent]:
     """Lock up to ``limit`` new events, oldest first; events that another drainer holds are passed by.
+
+    ``kind`` is receipt or response; ``after`` an event's id: those up to it were looked at and must wait.
 
     To be called in the drainer's transaction, which must mark or set aside each of them. With ``now``,
     clicks of the last :data:`SETTLE` wait for the next round, so that a scanner's sweep is seen whole.
     Clicks of a sweep come back with ``machine`` set.
     """
-    new = InboxEvent.objects.filter(state=InboxEvent.State.NEW)
+    new = InboxEvent.objects.filter(state=InboxEvent.State.NEW, id__gt=after)
+    if kind:
+        new = new.filter(kind=kind)
     if now is not None:
         new = new.exclude(response="click", received_at__gt=now - SETTLE)
     events = list(new.order_by("id").select_for_update(skip_locked=True, of=("self",))[:limit])
