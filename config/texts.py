@@ -87,7 +87,9 @@ def compendium(texts: dict[str, str]) -> str:
 
 
 def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t") + '"'
+    return (
+        '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t") + '"'
+    )
 
 
 def _edged(text: str, english: str) -> str:
@@ -103,7 +105,9 @@ def build(root: Path) -> Built:
         work = Path(name)
         for source in SOURCES:
             shutil.copytree(
-                root / source, work / source, ignore=shutil.ignore_patterns("__pycache__", "migrations", "*.pyc")
+                root / source,
+                work / source,
+                ignore=shutil.ignore_patterns("__pycache__", "migrations", "*.pyc"),
             )
         (work / "locale").mkdir()
         _run(
@@ -121,6 +125,9 @@ def build(root: Path) -> Built:
         po = re.sub(r'^"POT-Creation-Date: .*\n', "", (work / "django.po").read_text("utf-8"), flags=re.M)
         (work / "django.po").write_text(po, "utf-8")
         _run(["msgfmt", "--check", "--output-file=django.mo", "django.po"], work)
+        # msgmerge marks what has lost or gained a placeholder; such a text would be left out in silence.
+        if differing := _listing(_run(["msgattrib", "--only-fuzzy", "--no-wrap", "django.po"], work)):
+            raise TextError(f"These have other placeholders than their English:\n{differing}")
         missing = _run(["msgattrib", "--untranslated", "--no-obsolete", "--no-wrap", "django.po"], work)
         used = (work / "locale/django.pot").read_text("utf-8")
         return Built(po, (work / "django.mo").read_bytes(), _listing(missing), _unused(texts, used))

@@ -13,7 +13,6 @@ from django.conf import settings
 from django.template.base import NodeList, Parser, Token
 from django.template.context import Context
 from django.utils import timezone
-from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
@@ -51,7 +50,7 @@ def _decimal(value: Any) -> Decimal | None:
 
 def _grouped(number: Decimal, digits: int) -> str:
     rounded = number.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_EVEN)
-    text = number_format(abs(rounded), decimal_pos=digits, use_l10n=True, force_grouping=True)
+    text = f"{abs(rounded):,.{digits}f}"  # alike in both languages: Django's Chinese would not group
     return f"{MINUS}{text}" if rounded < 0 else text
 
 
@@ -253,7 +252,7 @@ class KeepNode(template.Node):
         self.name = name
 
     def render(self, context: Context) -> SafeString:
-        context[self.name] = self.nodelist.render(context).strip()
+        context[self.name] = SafeString(self.nodelist.render(context).strip())  # rendered: escaped already
         return SafeString("")
 
 
