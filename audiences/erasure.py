@@ -40,6 +40,10 @@ def erase(customer_id: int, *, requested_by: str, now: dt.datetime) -> PrivacyRe
         states = contact_state.lock(ids)
         if any(state.erased for state in states if state.pk == customer_id):
             raise ValueError(_("The customer is erased already."))
+        for follower in followers:
+            if follower.erasing:
+                for one_id in sorted(ids):
+                    follower.erasing(one_id)
         identities = Identity.objects.filter(customer_id__in=ids)
         suppressed = suppression.suppress(identities.values_list("kind", "issuer", "value"), "erased")
         for one in Consent.objects.filter(customer_id__in=ids, status=Consent.Status.GRANTED).order_by("pk"):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 if TYPE_CHECKING:
@@ -55,16 +55,25 @@ class Register(Generic[T]):
 class RuleKind:
     """A kind of leaf in a segment's rule tree.
 
-    ``matching`` gives a queryset of customer ids (one column, alias or name ``customer_id``), never
-    evaluated here; ``schema`` is the JSON schema of the leaf; ``form`` the template of its editor;
-    ``sentence`` says it in words.
+    ``schema`` is the JSON schema of the leaf, ``fields`` its inputs in the builder, ``sentence`` says it in
+    words. Either ``condition`` gives a condition on columns of ``Customer`` itself (no joins), or ``matching``
+    gives a queryset of one column of customer ids, never evaluated here; ids of absorbed customers in it
+    count for their survivors. With ``complement(leaf)`` true, everybody *but* the matching ones is meant
+    ("at most two orders" = not "more than two").
     """
 
     label: Any
     schema: Mapping[str, Any]
-    matching: Callable[[Mapping[str, Any]], QuerySet[Any]]
     sentence: Callable[[Mapping[str, Any]], str]
+    matching: Callable[[Mapping[str, Any]], QuerySet[Any]] = lambda leaf: _no_set(leaf)
+    condition: Callable[[Mapping[str, Any]], Q] | None = None
+    complement: Callable[[Mapping[str, Any]], bool] | None = None
     fields: Sequence["RuleField"] = ()
+    group: Any = ""  # a heading in the builder's menu
+
+
+def _no_set(leaf: Mapping[str, Any]) -> QuerySet[Any]:
+    raise NotImplementedError(f"the kind {leaf['kind']!r} has a condition, not a set")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +82,7 @@ class RuleField:
 
     name: str
     label: Any
-    kind: str = "text"  # text, number, date, choice, multichoice, days
+    kind: str = "text"  # text, number, date, choice, multichoice
     choices: Callable[[], Sequence[tuple[str, Any]]] | None = None
     required: bool = True
     help: Any = ""

@@ -15,6 +15,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from audiences.models import Identity
 from channels import counts
 from channels.accounts import adapter_for
 from channels.adapters.base import BadSignature, Inbound, InboundReply, InboundRequest
@@ -146,6 +147,14 @@ def _parse_again(event: InboxEvent, now: datetime) -> int:
         InboxEvent.objects.filter(pk=event.pk).update(error=_error_text(error))
         return 0
     return 1
+
+
+def erasing(customer_id: int) -> None:
+    """Before a person is blanked: what providers told of them loses the address and the words."""
+    values = Identity.objects.filter(customer_id=customer_id).values_list("value", flat=True)
+    InboxEvent.objects.filter(identity_value__in=list(values)).exclude(identity_value="").update(
+        identity_value="", detail={}
+    )
 
 
 def receive(channel: Channel, request: InboundRequest, now: datetime) -> InboundReply:

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from channels.views import inbound, public
+from channels.views import audiences, channels, inbound, inbox, money, public, rules
 
 app_name = "channels"
 urlpatterns = [
@@ -10,4 +10,26 @@ urlpatterns = [
     path("u/<str:token>", public.unsubscribe, name="unsubscribe"),
     path("p/<str:token>", public.preference_centre, name="preference_centre"),
     path("in/<int:channel_id>/<str:secret>/", inbound.inbound, name="inbound"),
+    # For people of the company.
+    path("channels/", channels.channels, name="channels"),
+    path("channels/connect/", channels.connect, name="connect"),
+    path("channels/<int:pk>/", channels.channel, name="channel"),
+    path("channels/<int:pk>/edit/", channels.edit, name="edit"),
+    path("channels/<int:pk>/check/", channels.check, name="check"),
+    path("channels/<int:pk>/state/", channels.change_state, name="change_state"),
+    path("channels/<int:pk>/capacity/", channels.capacity, name="capacity"),
+    path("channels/audiences/<int:pk>/", audiences.audience, name="audience"),
+    path("channels/audiences/<int:pk>/list/", audiences.audience_list, name="audience_list"),
+    path("channels/audiences/<int:pk>/uploaded/", audiences.uploaded, name="audience_uploaded"),
+    path("channels/inbox/", inbox.inbox, name="inbox"),
+    path("channels/inbox/replay/", inbox.replay, name="replay"),
+    path("channels/inbox/<int:pk>/", inbox.event, name="event"),
+    path("channels/inbox/<int:pk>/ignore/", inbox.ignore, name="ignore"),
+    path("channels/spend/", money.spend, name="spend"),
+    path("channels/spend/reports/", money.reports, name="reports"),
+    path("channels/wallets/", money.wallets, name="wallets"),
+    path("channels/rules/", rules.rules, name="rules"),
+    path("channels/rules/new/", rules.new_rule, name="new_rule"),
+    path("channels/rules/<int:pk>/", rules.rule, name="rule"),
+    path("channels/rules/<int:pk>/end/", rules.end_rule, name="end_rule"),
 ]

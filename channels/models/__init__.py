@@ -12,6 +12,7 @@ from channels.models.platform import (
     DailyReport,
     PlatformAudience,
     PlatformAudienceMember,
+    PlatformRemoval,
     WalletEntry,
     WalletStatement,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "Link",
     "PlatformAudience",
     "PlatformAudienceMember",
+    "PlatformRemoval",
     "PlatformRule",
     "WalletEntry",
     "WalletStatement",

@@ -1,5 +1,6 @@
 """A configured account on one medium, of one brand, with price, capacity and rules."""
 
+import pghistory
 from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -10,6 +11,7 @@ from channels.credentials import EncryptedJSONField
 from channels.vocabulary import Domain, Guarantee, Observability, PriceModel
 
 
+@pghistory.track(exclude=("credentials", "inbound_secret", "last_checked_at", "last_check"))
 class Channel(models.Model):
     """An account. Prices in ``currency``, numeric(14,6), unrounded; a message of two parts costs two.
 
@@ -68,6 +70,7 @@ class ChannelCapacity(models.Model):
         return f"{self.channel_id} {self.day}: {self.messages}"
 
 
+@pghistory.track()
 class PlatformRule(models.Model):
     """A platform's rule as a dated row: hours, signature, opt-out text, quotas, lengths, minimum audience.
 

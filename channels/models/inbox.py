@@ -52,6 +52,11 @@ class InboxEvent(models.Model):
         indexes = (
             models.Index(fields=("id",), name="inbox_new", condition=models.Q(state="new")),
             models.Index(fields=("channel", "-received_at"), name="inbox_by_channel"),
+            # An erasure finds what providers told of a person.
+            models.Index(
+                fields=("identity_value",), name="inbox_by_identity", condition=~models.Q(identity_value="")
+            ),
+            models.Index(fields=("id",), name="inbox_poison", condition=models.Q(state="poison")),
         )
 
     def __str__(self) -> str:

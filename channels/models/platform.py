@@ -4,6 +4,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from audiences.models import Customer
+from channels.credentials import EncryptedJSONField
 from channels.models.channel import Channel
 
 
@@ -17,6 +18,7 @@ class PlatformAudience(models.Model):
     flight_reference = models.CharField(max_length=120, blank=True)  # the platform's campaign or ad set
     wanted_flight = models.JSONField(default=dict, blank=True)  # budget, cap, dates we want
     known_flight = models.JSONField(default=dict, blank=True)  # what the platform last confirmed
+    flight_tried_at = models.DateTimeField(null=True, blank=True)
     platform_size = models.BigIntegerField(null=True, blank=True)  # matched members, as the platform tells
     last_synced_at = models.DateTimeField(null=True, blank=True)
     last_error = models.CharField(max_length=254, blank=True)
@@ -58,6 +60,26 @@ class PlatformAudienceMember(models.Model):
                 condition=~models.Q(wanted=models.F("held")),
             ),
         )
+
+    def __str__(self) -> str:
+        return f"{self.audience_id}: {self.customer_id}"
+
+
+class PlatformRemoval(models.Model):
+    """Somebody who was erased while a platform still held them: who to take out, until it is confirmed.
+
+    Erasure blanks identities, so the values to remove wait here, encrypted, and go with the row.
+    """
+
+    audience = models.ForeignKey(PlatformAudience, on_delete=models.CASCADE, related_name="removals")
+    customer_id = models.BigIntegerField()
+    person = EncryptedJSONField()  # {"kind": …, "value": …}
+    created_at = models.DateTimeField()
+    lease_until = models.DateTimeField(null=True, blank=True)
+    error = models.CharField(max_length=120, blank=True)
+
+    class Meta:
+        indexes = (models.Index(fields=("audience", "id"), name="removal_by_audience"),)
 
     def __str__(self) -> str:
         return f"{self.audience_id}: {self.customer_id}"

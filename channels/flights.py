@@ -1,0 +1,95 @@
+"""Flights on ad platforms as desired state: budget, exposure cap and dates, told until the platform agrees."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import F, Q
+
+from channels import states
+from channels.accounts import adapter_for
+from channels.adapters import adapter_class
+from channels.adapters.base import AdapterError, Flight
+from channels.models import Channel, PlatformAudience
+
+REST = timedelta(minutes=10)  # after an error, or when the platform keeps to something else
+
+
+def want(audience: PlatformAudience, flight: Flight) -> bool:
+    """What the platform shall keep to; whether that is news. ``flight.reference`` may be empty: the adapter makes one."""
+    wanted = to_json(flight)
+    if wanted == audience.wanted_flight:
+        return False
+    audience.wanted_flight = wanted
+    audience.save(update_fields=["wanted_flight"])
+    return True
+
+
+def to_json(flight: Flight) -> dict[str, Any]:
+    told = asdict(flight)
+    told.pop("reference")
+    return {name: value if value is None or isinstance(value, int) else str(value) for name, value in told.items()}
+
+
+def from_json(reference: str, told: Mapping[str, Any]) -> Flight:
+    return Flight(
+        reference=reference,
+        budget=Decimal(told["budget"]),
+        starts_on=date.fromisoformat(told["starts_on"]),
+        ends_on=date.fromisoformat(told["ends_on"]),
+        cap_exposures=told.get("cap_exposures"),
+        cap_days=told.get("cap_days"),
+    )
+
+
+def agrees(audience: PlatformAudience) -> bool:
+    """Whether the platform keeps to what is wanted: money by value, and only what was asked for."""
+    wanted, known = audience.wanted_flight, audience.known_flight
+    if not wanted:
+        return True
+    if not known:
+        return False
+    asked, told = asdict(from_json("", wanted)), asdict(from_json("", known))
+    return all(told[name] == value for name, value in asked.items() if value is not None)
+
+
+def waiting(now: datetime) -> list[int]:
+    """Audiences of active channels whose flight is not as wanted, and was not tried just now."""
+    rows = (
+        PlatformAudience.objects.filter(channel__state=Channel.State.ACTIVE)
+        .exclude(wanted_flight={}).exclude(wanted_flight=F("known_flight"))
+        .filter(Q(flight_tried_at=None) | Q(flight_tried_at__lt=now - REST))
+    )
+    return [audience.pk for audience in rows.order_by("pk") if not agrees(audience)]
+
+
+def apply(audience_id: int, now: datetime) -> str:
+    """Tell the platform once; returns '' or what went wrong, which also stands on the audience."""
+    audience = PlatformAudience.objects.select_related("channel__brand").get(pk=audience_id)
+    channel = audience.channel
+    if not audience.wanted_flight or "set_flight" not in adapter_class(channel.adapter).verbs():
+        return ""
+    audience.flight_tried_at = now
+    audience.save(update_fields=["flight_tried_at"])
+    reference = audience.flight_reference or (f"audience:{audience.external_id}" if audience.external_id else "")
+    if not reference:
+        return _failed(audience, "the platform has no audience yet")
+    try:
+        known = adapter_for(channel).set_flight(from_json(reference, audience.wanted_flight))
+    except AdapterError as error:
+        if error.stops_channel:
+            states.stop(channel, str(error))
+        return _failed(audience, str(error))
+    audience.flight_reference, audience.known_flight, audience.last_error = known.reference, to_json(known), ""
+    audience.save(update_fields=["flight_reference", "known_flight", "last_error"])
+    if not agrees(audience):
+        return _failed(audience, "the platform keeps to something else than was asked")
+    return ""
+
+
+def _failed(audience: PlatformAudience, text: str) -> str:
+    audience.last_error = text[:254]
+    audience.save(update_fields=["last_error"])
+    return text

@@ -1,0 +1,35 @@
+"""What beat wakes. Each task looks for due rows and stops when there are none."""
+
+import logging
+
+from celery import shared_task
+from django.utils import timezone
+
+from channels import audience_sync, daily_reports, flights
+
+logger = logging.getLogger(__name__)
+
+
+@shared_task
+def sync_audiences() -> None:
+    """Audiences where wanted and held differ, or a permission was withdrawn."""
+    for audience_id in audience_sync.waiting(timezone.now()):
+        done = audience_sync.sync(audience_id)
+        if done.error:
+            logger.warning("audience %s: %s", audience_id, done.error)
+
+
+@shared_task
+def set_flights() -> None:
+    """Flights the platform does not keep to yet."""
+    for audience_id in flights.waiting(timezone.now()):
+        if text := flights.apply(audience_id, timezone.now()):
+            logger.warning("flight of audience %s: %s", audience_id, text)
+
+
+@shared_task
+def fetch_reports() -> None:
+    """The last days of every platform that reports."""
+    for channel_id, done in daily_reports.fetch_all(timezone.now()).items():
+        if isinstance(done, str):
+            logger.warning("reports of channel %s: %s", channel_id, done)

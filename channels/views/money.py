@@ -1,0 +1,91 @@
+"""What channels cost: the sheet of daily spend, the reports behind it, wallets."""
+
+from datetime import date, timedelta
+
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+
+from audiences.access import ANYBODY, needs
+from channels import wallets as rules
+from channels.models import Channel, DailyReport, WalletEntry
+from channels.queries import money
+
+LONGEST = 366
+
+
+def _span(request: HttpRequest) -> tuple[date, date, int | None]:
+    """First and last day, and the channel asked for; the last 14 days by default. Nonsense is left out."""
+    today = timezone.localdate()
+    last = _day(request.GET.get("to", "")) or today
+    first = _day(request.GET.get("from", "")) or last - timedelta(days=13)
+    if first > last:
+        first, last = last, first
+    first = max(first, last - timedelta(days=LONGEST))
+    channel = request.GET.get("channel", "")
+    return first, last, int(channel) if channel.isdecimal() else None
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+@needs(*ANYBODY)
+def spend(request: HttpRequest) -> HttpResponse:
+    """Day by day and channel by channel, the newest version of what was reported."""
+    first, last, channel = _span(request)
+    channels = Channel.objects.in_bulk()
+    rows = [
+        {"day": day, "channel": channels[pk], "currency": currency, "spend": spent, "exposures": exposures,
+         "clicks": clicks, "placements": placements, "version": version, "fetched_at": fetched_at}
+        for day, pk, currency, spent, exposures, clicks, placements, version, fetched_at in money.sheet(first, last, channel)
+    ]
+    totals = [
+        {"channel": channels[pk], "currency": currency, "spend": spent, "exposures": exposures, "clicks": clicks}
+        for pk, currency, spent, exposures, clicks in money.totals(first, last, channel)
+    ]
+    shown = {
+        "rows": rows, "totals": totals, "first": first, "last": last, "channel_id": channel,
+        "channels": Channel.objects.order_by("name"), "any": DailyReport.objects.exists(),
+    }
+    template = "channels/_spend.html" if request.htmx else "channels/spend.html"  # type: ignore[attr-defined]
+    return render(request, template, shown)
+
+
+@needs(*ANYBODY)
+def reports(request: HttpRequest) -> HttpResponse:
+    """The rows behind the sheet, every version of them."""
+    first, last, channel = _span(request)
+    found = DailyReport.objects.filter(day__range=(first, last)).select_related("channel", "import_batch")
+    if channel is not None:
+        found = found.filter(channel_id=channel)
+    found = found.order_by("-day", "channel__name", "placement", "-version")
+    newest = set(
+        DailyReport.objects.filter(day__range=(first, last))
+        .order_by("channel_id", "day", "placement", "-version").distinct("channel_id", "day", "placement")
+        .values_list("pk", flat=True)
+    )
+    shown = {
+        "page": Paginator(found, 100).get_page(request.GET.get("page")), "newest": newest, "first": first, "last": last,
+        "channel_id": channel, "channels": Channel.objects.order_by("name"),
+    }
+    return render(request, "channels/reports.html", shown)
+
+
+@needs(*ANYBODY)
+def wallets(request: HttpRequest) -> HttpResponse:
+    """What is left in each account, by our entries and by the platform's word."""
+    _first, last, channel = _span(request)
+    entries = WalletEntry.objects.select_related("channel").filter(day__lte=last).order_by("-day", "-id")
+    if channel is not None:
+        entries = entries.filter(channel_id=channel)
+    shown = {
+        "wallets": rules.of_channels(last, channel), "last": last, "channel_id": channel,
+        "page": Paginator(entries, 50).get_page(request.GET.get("page")),
+        "channels": Channel.objects.order_by("name"), "any": WalletEntry.objects.exists(),
+    }
+    return render(request, "channels/wallets.html", shown)

@@ -1,0 +1,46 @@
+"""Wallets 账户余额: what our entries say is left, held against what the platform says."""
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from channels.models import Channel
+from channels.queries import money
+
+
+@dataclass(frozen=True, slots=True)
+class Wallet:
+    """Opening + top-up + bonus + transfers in + adjustment − consumption − transfers out − refunds = closing."""
+
+    channel: Channel
+    unit: str
+    opening: Decimal = Decimal(0)
+    top_up: Decimal = Decimal(0)
+    bonus: Decimal = Decimal(0)
+    transfer_in: Decimal = Decimal(0)
+    cash_consumption: Decimal = Decimal(0)
+    bonus_consumption: Decimal = Decimal(0)
+    transfer_out: Decimal = Decimal(0)
+    refund: Decimal = Decimal(0)
+    adjustment: Decimal = Decimal(0)
+    closing: Decimal = Decimal(0)
+    told: Decimal | None = None  # by the platform
+    told_on: date | None = None
+    expected: Decimal | None = None  # by our entries, on the day it was told
+
+    @property
+    def difference(self) -> Decimal | None:
+        return None if self.told is None else self.told - (self.expected or Decimal(0))
+
+
+def of_channels(last: date, channel_id: int | None = None) -> list[Wallet]:
+    """Every wallet with an entry or a statement up to a day."""
+    entries = {row[:2]: [amount or Decimal(0) for amount in row[2:]] for row in money.wallets(last, channel_id)}
+    told = {row[:2]: row[2:] for row in money.statements(last, channel_id)}
+    channels = Channel.objects.in_bulk({channel for channel, _unit in entries.keys() | told.keys()})
+    found = []
+    for channel, unit in sorted(entries.keys() | told.keys(), key=lambda key: (channels[key[0]].name, key[1])):
+        amounts = entries.get((channel, unit), [Decimal(0)] * 10)
+        day, balance, _source, expected = told.get((channel, unit), (None, None, None, None))
+        found.append(Wallet(channels[channel], unit, *amounts, told=balance, told_on=day, expected=expected))
+    return found
