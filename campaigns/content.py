@@ -354,6 +354,11 @@ def parts(channel: Channel, text: str, on: date) -> sms_text.Cut:
     return platform_rules.cut_message(channel, preview("", text, "")[1], on)
 
 
+def needs_words(channel: Channel) -> bool:
+    """Whether a channel cannot send without a message of ours: a manual one exports a list and may."""
+    return channel.medium in WITH_WORDS and channel.adapter != "manual"
+
+
 def channels_of(message: Message) -> list[Channel]:
     """Channels that could carry a message: of its medium and brand, not archived."""
     return list(
@@ -361,3 +366,34 @@ def channels_of(message: Message) -> list[Channel]:
         .exclude(state=Channel.State.ARCHIVED)
         .select_related("brand")
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A variant as a person with sample values would see it on a channel."""
+
+    variant: MessageVariant
+    subject: str
+    text: str
+    html: str
+    signature: str
+    cut: sms_text.Cut | None  # of text messages
+
+
+def previews(version: MessageVersion, channel: Channel | None, on: date) -> list[Preview]:
+    """All variants of a version, filled with sample values; counted and cut where the channel bills by part."""
+    found = []
+    for variant in version.variants.order_by("number"):
+        subject, text, html = preview(variant.subject, variant.text, variant.html)
+        billed = channel is not None and channel.medium == Medium.SMS
+        found.append(
+            Preview(
+                variant,
+                subject,
+                text,
+                html,
+                platform_rules.signature_of(channel) if channel and billed else "",
+                parts(channel, variant.text, on) if channel and billed else None,
+            )
+        )
+    return found

@@ -72,7 +72,7 @@ def submit(campaign: Campaign, user: AbstractUser, now: datetime) -> CampaignVer
         found = readiness.blocking(readiness.missing(document, now=now, released=not first))
         plan = campaign.plans.first()
         if first:
-            problem = readiness.plan_problem(campaign, plan)
+            problem = readiness.plan_problem(plan, document)
             if problem:
                 found.append(readiness.Missing("forecast", problem))
         if found:
@@ -117,7 +117,7 @@ def approve(version: CampaignVersion, user: AbstractUser, step: str, comment: st
             )
         first = campaign.state == CampaignState.SUBMITTED
         if first:
-            problem = readiness.plan_problem(campaign, version.plan)
+            problem = readiness.plan_problem(version.plan, version.definition)
             if problem:
                 raise IllegalTransition(_("It was submitted with a forecast that no longer holds.") + " " + problem)
         _decide(campaign, version, user, step, Approval.Decision.APPROVED, comment, now)
@@ -141,6 +141,17 @@ def start_release(campaign: Campaign, plan: Plan | None, user: AbstractUser | No
     """The job that turns an approved plan into members and touches."""
     arguments = {"campaign": campaign.pk, "plan": plan.pk if plan else None}
     return jobs.start(RELEASE_JOB, f"campaign:{campaign.pk}", arguments, user)
+
+
+def retry_release(campaign: Campaign, user: AbstractUser, now: datetime) -> Job:
+    """Begin the release of an approved campaign again, when the last one failed or was cancelled."""
+    with transaction.atomic():
+        campaign = versions.lock(campaign.pk)
+        _expect(campaign, CampaignState.APPROVED)
+        running = Job.objects.filter(kind=RELEASE_JOB, subject=f"campaign:{campaign.pk}", finished_at=None)
+        if running.exists():
+            raise IllegalTransition(_("The release runs already."))
+        return start_release(campaign, campaign.release_plan, user)
 
 
 def _lock_submitted(version: CampaignVersion) -> tuple[Campaign, CampaignVersion]:

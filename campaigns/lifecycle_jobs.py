@@ -8,18 +8,40 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from audiences.jobs import job_kind, report
+from audiences.jobs import JobFailed, job_kind, report
 from audiences.models import Job
-from campaigns import changes, lifecycle
+from campaigns import changes, lifecycle, versions
 from campaigns.models import Campaign, CampaignVersion
 from campaigns.queries import lifecycle as queries
 from campaigns.vocabulary import CampaignState
 
+PLAN_JOB = "plan"
+
 
 def register() -> None:
+    job_kind(PLAN_JOB, plan, gettext_lazy("Forecast of a campaign"))
     job_kind(lifecycle.RELEASE_JOB, release, gettext_lazy("Release of a campaign"))
     job_kind(lifecycle.WIND_DOWN_JOB, wind_down, gettext_lazy("Winding down a campaign"))
     job_kind(changes.CHANGE_JOB, change, gettext_lazy("Change of a campaign"))
+
+
+def plan(job: Job) -> Mapping[str, Any]:
+    """Make the forecast of the definition as it stands."""
+    from campaigns.planner import PlanError, make_plan
+
+    campaign = Campaign.objects.get(pk=job.arguments["campaign"])
+    try:
+        made = make_plan(
+            campaign,
+            user=job.created_by,
+            now=timezone.now(),
+            document=versions.working(campaign),
+            job=job,
+            report=lambda done, total=0, step="": report(job, done, total, step),
+        )
+    except PlanError as error:
+        raise JobFailed(str(error)) from error
+    return {"plan": made.pk, "url": reverse("campaigns:forecast", args=[campaign.pk])}
 
 
 def release(job: Job) -> Mapping[str, Any]:

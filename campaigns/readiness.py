@@ -12,7 +12,7 @@ from django.utils.translation import ngettext
 from audiences.models import Segment
 from audiences.vocabulary import Stage
 from campaigns import content, definition
-from campaigns.models import Campaign, Message, MessageVersion, Plan
+from campaigns.models import Message, MessageVersion, Plan
 from channels.models import Channel
 
 
@@ -43,24 +43,24 @@ def blocking(found: list[Missing]) -> list[Missing]:
     return [entry for entry in found if entry.error]
 
 
-def plan_problem(campaign: Campaign, plan: Plan | None) -> str:
-    """Why a plan cannot go to the approver; '' when it can."""
+def plan_problem(plan: Plan | None, document: Mapping[str, Any]) -> str:
+    """Why a plan cannot go to the approver with this definition; '' when it can."""
     if plan is None:
         return _("Run the forecast: the approver sees what the campaign will reach and cost.")
     if plan.state == Plan.State.COMPUTING:
         return _("The forecast is still running. Wait until it is ready.")
     if plan.state == Plan.State.FAILED:
         return _("The last forecast failed. Look at its error and run it again.")
-    if is_stale(campaign, plan):
+    if is_stale(plan, document):
         return _("The definition was changed after the forecast. Run the forecast again.")
     return ""
 
 
-def is_stale(campaign: Campaign, plan: Plan) -> bool:
-    """Whether a plan answers another definition than the present one."""
+def is_stale(plan: Plan, document: Mapping[str, Any]) -> bool:
+    """Whether a plan answers another definition than this one."""
     if plan.state == Plan.State.STALE:
         return True
-    return bool(plan.definition_hash) and plan.definition_hash != definition.fingerprint(definition.read(campaign))
+    return bool(plan.definition_hash) and plan.definition_hash != definition.fingerprint(document)
 
 
 def _basics(document: Mapping[str, Any], now: datetime, released: bool) -> Iterator[Missing]:
@@ -188,7 +188,8 @@ def _content(document: Mapping[str, Any], channels: Mapping[int, Channel], now: 
             continue
         if not entry["message"]:
             if channel.medium in content.WITH_WORDS:
-                yield Missing("content", _("Choose the message for channel “%(name)s”.") % {"name": channel.name})
+                text = _("Choose the message for channel “%(name)s”.") % {"name": channel.name}
+                yield Missing("content", text, error=content.needs_words(channel))
             continue
         version = versions.get(entry["message"]["version_id"] or 0)
         if version is None:

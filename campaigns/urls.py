@@ -1,4 +1,41 @@
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path
+
+from campaigns.views import approval, campaigns, editor, forecast, live, messages
 
 app_name = "campaigns"
-urlpatterns: list[URLPattern | URLResolver] = []
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("campaigns/", campaigns.campaigns, name="campaigns"),
+    path("campaigns/new/", campaigns.new_campaign, name="new_campaign"),
+    path("campaigns/calendar/", campaigns.calendar, name="calendar"),
+    path("campaigns/<int:pk>/", campaigns.campaign, name="campaign"),
+    path("campaigns/<int:pk>/duplicate/", campaigns.duplicate, name="duplicate"),
+    path("campaigns/<int:pk>/delete/", campaigns.delete, name="delete"),
+    path("campaigns/<int:pk>/discard/", campaigns.discard, name="discard"),
+    # The steps
+    path("campaigns/<int:pk>/basics/", editor.basics, name="basics"),
+    path("campaigns/<int:pk>/matrix/", editor.matrix, name="matrix"),
+    path("campaigns/<int:pk>/content/", editor.words, name="content"),
+    path("campaigns/<int:pk>/rules/", editor.rules, name="rules"),
+    path("campaigns/<int:pk>/reach/", editor.reach, name="reach"),
+    path("campaigns/<int:pk>/forecast/", forecast.forecast, name="forecast"),
+    path("campaigns/<int:pk>/forecast/run/", forecast.plan, name="plan"),
+    path("campaigns/<int:pk>/forecast/explain/", forecast.explain, name="explain"),
+    path("campaigns/<int:pk>/approval/", approval.approval, name="approval"),
+    path("campaigns/<int:pk>/submit/", approval.submit, name="submit"),
+    path("campaigns/<int:pk>/withdraw/", approval.withdraw, name="withdraw"),
+    path("campaigns/<int:pk>/versions/<int:number>/decide/", approval.decide, name="decide"),
+    path("campaigns/<int:pk>/live/", live.live, name="live"),
+    path("campaigns/<int:pk>/pause/", live.pause, name="pause"),
+    path("campaigns/<int:pk>/resume/", live.resume, name="resume"),
+    path("campaigns/<int:pk>/stop/", live.stop, name="stop"),
+    path("campaigns/<int:pk>/release/", live.release_again, name="release_again"),
+    path("campaigns/<int:pk>/review/", live.review, name="review"),
+    # Content library
+    path("content/", messages.library_list, name="messages"),
+    path("content/new/", messages.new_message, name="new_message"),
+    path("content/<int:pk>/", messages.message, name="message"),
+    path("content/<int:pk>/v/<int:number>/", messages.message, name="message_version"),
+    path("content/<int:pk>/new-version/", messages.new_version, name="new_message_version"),
+    path("content/<int:pk>/archive/", messages.archive, name="archive_message"),
+    path("content/version/<int:pk>/<int:variant>/html/", messages.message_html, name="message_html"),
+]
