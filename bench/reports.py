@@ -123,7 +123,7 @@ def run(*, touches: int = 1_000_000, requests: int = 20) -> dict[str, Any]:
     lifting = _times(lambda: lift.measure(campaign, now), 1)
     client = Client()
     client.force_login(
-        User.objects.create_superuser("bench"), backend="django.contrib.auth.backends.ModelBackend"
+        User.objects.create_superuser("bench"), backend="allauth.account.auth_backends.AuthenticationBackend"
     )
     pages = {}
     with override_settings(ALLOWED_HOSTS=["*"]):
@@ -145,8 +145,9 @@ def run(*, touches: int = 1_000_000, requests: int = 20) -> dict[str, Any]:
 
 
 def _asked(client: Client, url: str) -> None:
-    if client.get(url).status_code != 200:
-        raise RuntimeError(f"{url} did not answer")
+    status = client.get(url).status_code
+    if status != 200:
+        raise RuntimeError(f"{url} was answered with {status}")
 
 
 def _times(work: Callable[[], object], n: int) -> list[float]:
