@@ -1,0 +1,217 @@
+"""Handing over: a batch is looked at once more, worded, given to the adapter, and what became of it told."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from campaigns import content
+from campaigns.dispatch.claiming import Claim
+from campaigns.dispatch.sending import Sending
+from campaigns.models import MessageVariant
+from campaigns.queries import call as queries
+from campaigns.queries.claim import Decided
+from campaigns.settlement import Told
+from campaigns.vocabulary import Cause
+from channels.adapters.base import AdapterError, BaseAdapter, Outcome, Outgoing, Sent
+from channels.vocabulary import PriceModel
+
+log = logging.getLogger(__name__)
+
+AGAIN = timedelta(seconds=30)
+LONGEST_AGAIN = timedelta(hours=1)
+_GAPS = (Cause.OPTED_OUT, Cause.NO_CONSENT, Cause.ERASED)
+
+
+@dataclass(slots=True)
+class Called:
+    """What a batch came to: facts to record, and what the channel as a whole was told."""
+
+    facts: list[Told] = field(default_factory=list)
+    sent: list[Sent] = field(default_factory=list)  # for the channel's counts
+    handed: int = 0
+    slower: float = 0.0  # seconds the whole channel should wait
+    stop: str = ""  # why the channel must be stopped
+
+
+@dataclass(slots=True)
+class Words:
+    """Messages prepared on one channel, each once."""
+
+    sending: Sending
+    known: dict[tuple[int, int], content.PreparedMessage | None] = field(default_factory=dict)
+
+    def of(self, version_id: int | None, variant: int) -> content.PreparedMessage | None:
+        if version_id is None:
+            return None
+        key = (version_id, variant)
+        if key not in self.known:
+            try:
+                self.known[key] = content.prepare(version_id, variant, self.sending.channel)
+            except MessageVariant.DoesNotExist:
+                self.known[key] = None
+        return self.known[key]
+
+
+def look(sending: Sending, claim: Claim, batch: Sequence[Decided], now: datetime | None) -> dict[int, str]:
+    """Attempt → why it must not go out now; '' may. Committed before the call: these may have arrived."""
+    return queries.look(
+        queries.Look(claim.token, sending.channel.pk, sending.permission, sending.blocks),
+        [row.attempt_id or 0 for row in batch],
+        [row.customer_id for row in batch],
+        [row.campaign_id for row in batch],
+        now,
+    )
+
+
+def forbidden(row: Decided, why: str, now: datetime) -> Told:
+    """What is recorded of an attempt that was stopped at the last moment: nothing arrived."""
+    attempt_id = row.attempt_id or 0
+    if why in _GAPS:
+        return Told(row.campaign_id, attempt_id, "refused", now, code=why, cause=why)
+    # Stopped, merged or lease over: the touch stands as planned, and its next claim decides.
+    cause = why if why == Cause.CHANNEL_STOPPED else ""
+    return Told(row.campaign_id, attempt_id, "withdrawn", now, code=why, cause=cause, again_at=now)
+
+
+def worded(
+    sending: Sending, words: Words, batch: Sequence[Decided], now: datetime
+) -> tuple[list[Outgoing], list[Told]]:
+    """The messages of a batch; touches without usable content are gaps."""
+    prepared = {row.touch_id: words.of(row.message_version_id, row.variant) for row in batch}
+    fields = sorted({name for message in prepared.values() if message for name in message.fields})
+    values = content.values_of([row.customer_id for row in batch], fields)
+    senders = _senders(sending, batch)
+    outgoing, gaps = [], []
+    for row in batch:
+        message = prepared[row.touch_id]
+        known = values.get(row.customer_id, {})
+        try:
+            if message is None:
+                raise LookupError(f"no variant {row.variant} of message version {row.message_version_id}")
+            subject, text, html, unsubscribe = message.fill(
+                known, campaign_id=row.campaign_id, touch_id=row.touch_id, customer_id=row.customer_id
+            )
+        except Exception as error:  # one message that cannot be worded does not hold the others
+            log.warning("touch %s of campaign %s has no words: %s", row.touch_id, row.campaign_id, error)
+            gaps.append(
+                Told(row.campaign_id, row.attempt_id or 0, "refused", now, code="content", text=str(error)[:200],
+                     cause=Cause.CONTENT)
+            )  # fmt: skip
+            continue
+        outgoing.append(
+            Outgoing(
+                attempt_id=row.attempt_id or 0,
+                address=row.address or "",
+                subject=subject,
+                text=text,
+                html=html,
+                sender=senders.get(row.identity_id or 0, ""),
+                unsubscribe_url=unsubscribe,
+                variables=message.variables(known) if message.template else {},
+                template=message.template,
+                expires_at=row.deadline_at,
+                message_key=f"{row.message_version_id}.{row.variant}.{hash((subject, text, html)):x}",
+            )
+        )
+    return outgoing, gaps
+
+
+def _senders(sending: Sending, batch: Sequence[Decided]) -> Mapping[int, str]:
+    if sending.channel.medium != "wecom":
+        return {}
+    return queries.senders(sending.channel.pk, [row.identity_id for row in batch if row.identity_id])
+
+
+def hand_over(adapter: BaseAdapter, outgoing: Sequence[Outgoing]) -> tuple[list[Sent], AdapterError | None]:
+    """One call of the adapter. What it leaves unsaid is unknown; only its own error says that nothing arrived."""
+    try:
+        results = adapter.send(outgoing)
+    except AdapterError as error:
+        return [], error
+    except Exception as error:  # it may have broken after the provider took everything
+        log.exception("adapter %s broke during a call", adapter.name)
+        return [_unknown(message, type(error).__name__, str(error)) for message in outgoing], None
+    asked = {message.attempt_id for message in outgoing}
+    told = {sent.attempt_id: sent for sent in results if sent.attempt_id in asked}
+    return [told.get(message.attempt_id) or _unknown(message, "unsaid", "") for message in outgoing], None
+
+
+def _unknown(message: Outgoing, code: str, text: str) -> Sent:
+    return Sent(message.attempt_id, Outcome.UNKNOWN, code=code, text=text[:200])
+
+
+def facts_of(
+    sending: Sending,
+    claim: Claim,
+    rows: Mapping[int, Decided],
+    results: Sequence[Sent],
+    now: datetime,
+    place_at: datetime,
+) -> Called:
+    """What the results of a call mean, and whether the channel as a whole should go slower."""
+    called = Called(sent=list(results), handed=len(results))
+    waits = []
+    for sent in results:
+        row = rows[sent.attempt_id]
+        again_at = None
+        if sent.outcome == Outcome.THROTTLED:
+            again_at = now + _again(sent.retry_after, row.n)
+            waits.append(sent.retry_after or AGAIN.total_seconds())
+        called.facts.append(
+            Told(
+                campaign_id=row.campaign_id,
+                attempt_id=sent.attempt_id,
+                told=str(sent.outcome),
+                at=now,
+                reference=sent.reference,
+                code=sent.code,
+                text=sent.text,
+                parts=max(1, sent.parts),
+                cost=_cost(sending, sent),
+                again_at=again_at,
+                late=now > place_at,
+                invalid=sent.invalid_address and sent.outcome == Outcome.REFUSED,
+            )
+        )
+    if waits and 2 * len(waits) > len(results):
+        called.slower = max(1.0, min(waits))
+    return called
+
+
+def facts_of_error(rows: Sequence[Decided], error: AdapterError, now: datetime) -> Called:
+    """A call that failed as a whole before anything can have arrived."""
+    called = Called()
+    wait = error.retry_after or AGAIN.total_seconds()
+    for row in rows:
+        attempt_id = row.attempt_id or 0
+        if error.stops_channel:
+            fact = Told(row.campaign_id, attempt_id, "withdrawn", now, code=error.code, text=str(error),
+                        cause=Cause.CHANNEL_STOPPED, again_at=now)  # fmt: skip
+        elif error.retryable:
+            fact = Told(row.campaign_id, attempt_id, "throttled", now, code=error.code, text=str(error),
+                        again_at=now + timedelta(seconds=wait))  # fmt: skip
+        else:
+            fact = Told(row.campaign_id, attempt_id, "refused", now, code=error.code, text=str(error))
+        called.facts.append(fact)
+    if error.stops_channel:
+        called.stop = f"{error.code}: {error}".strip(": ")
+    elif error.retryable:
+        called.slower = min(wait, LONGEST_AGAIN.total_seconds())
+    return called
+
+
+def _again(retry_after: float | None, n: int) -> timedelta:
+    """Longer with every try, from what the provider asked for."""
+    seconds = (retry_after or AGAIN.total_seconds()) * 2 ** min(n - 1, 10)
+    return max(timedelta(seconds=retry_after or 0), min(timedelta(seconds=seconds), LONGEST_AGAIN))
+
+
+def _cost(sending: Sending, sent: Sent) -> Decimal | None:
+    """What the provider tells, else unit price × parts, of messages it took; None leaves it to what is known."""
+    if sent.cost is not None:
+        return sent.cost
+    if sent.outcome == Outcome.ACCEPTED and sending.channel.price_model == PriceModel.PER_MESSAGE:
+        return sending.channel.unit_price * max(1, sent.parts)
+    return None

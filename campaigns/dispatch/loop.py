@@ -1,0 +1,288 @@
+"""A worker on one channel: claim, call, record, until nothing is due or its time is up."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from django.db import connection
+from django.utils import timezone
+
+from campaigns import settlement, silence
+from campaigns.dispatch import calling, claiming
+from campaigns.dispatch import sending as reading
+from campaigns.dispatch.calling import Called, Words
+from campaigns.dispatch.claiming import START, Claim
+from campaigns.dispatch.sending import Sending
+from campaigns.queries import call as call_queries
+from campaigns.queries.claim import Decided
+from campaigns.retrying import steadily
+from campaigns.settlement import Told
+from campaigns.spending import Purse
+from channels import counts, states, throttle
+from channels.accounts import adapter_for
+from channels.adapters.base import BaseAdapter
+from channels.models import Channel
+
+log = logging.getLogger(__name__)
+
+LARGEST = 4000  # touches in one claim
+SECONDS = 20.0  # a worker's turn; beat wakes the next one
+PATIENCE = 60.0  # seconds a record waits for a database that went away
+SHORTEST_NAP = 0.01
+
+
+@dataclass(slots=True)
+class Dispatched:
+    """What one turn did. ``decisions`` counts touches by what claims decided of them."""
+
+    claimed: int = 0
+    accepted: int = 0
+    held: int = 0
+    refused: int = 0
+    throttled: int = 0
+    unknown: int = 0
+    returned: int = 0  # claimed and not handed over
+    decisions: Counter[str] = field(default_factory=Counter)
+
+    def count(self, facts: Sequence[Told]) -> None:
+        for fact in facts:
+            name = "returned" if fact.told == "withdrawn" else fact.told
+            setattr(self, name, getattr(self, name) + 1)
+
+
+@dataclass(slots=True)
+class Pace:
+    """How many touches a claim takes, so that the last of them is handed over in time."""
+
+    batch: int
+    per_second: float = 0.0
+
+    @property
+    def size(self) -> int:
+        if not self.per_second:
+            return min(2 * self.batch, LARGEST)
+        return max(1, min(LARGEST, int(self.per_second * START.total_seconds() * 0.5)))
+
+    def learn(self, handed: int, seconds: float) -> None:
+        if handed:
+            seen = handed / max(seconds, 0.001)
+            self.per_second = seen if not self.per_second else 0.5 * (self.per_second + seen)
+
+
+def dispatch_channel(
+    channel_id: int,
+    *,
+    worker: str = "",
+    limit: int | None = None,
+    now: datetime | None = None,
+    seconds: float = SECONDS,
+) -> Dispatched:
+    """Send what is due on a channel. Any number of workers may do so at once.
+
+    ``limit``: touches claimed at most. ``now`` stands still for the whole turn (tests); without it the
+    database's clock is used. Must run outside of a transaction.
+    """
+    return _Turn(channel_id, worker or claiming.worker_name(), now).run(limit, seconds)
+
+
+class _Turn:
+    def __init__(self, channel_id: int, worker: str, now: datetime | None) -> None:
+        self.channel_id, self.worker, self.now = channel_id, worker, now
+        self.purse = Purse(worker, channel_id)
+        self.dispatched = Dispatched()
+        self.counted: Counter[str] = Counter()
+        self.sending: Sending | None = None
+        self.read_at = 0.0
+        self.average: dict[int, Decimal] = {}  # campaign → mean reserve of its touches
+        self.money: dict[int, Decimal] = {}  # campaign → what the purse still has
+
+    @property
+    def present(self) -> datetime:
+        return self.now or timezone.now()
+
+    # The turn ----------------------------------------------------------------------------------
+
+    def run(self, limit: int | None, seconds: float) -> Dispatched:
+        ends = time.monotonic() + seconds
+        try:
+            while time.monotonic() < ends and (limit is None or self.dispatched.claimed < limit):
+                most = LARGEST if limit is None else limit - self.dispatched.claimed
+                if not self._step(most, ends):
+                    break
+        finally:
+            self._leave()
+        return self.dispatched
+
+    def _step(self, most: int, ends: float) -> bool:
+        """One claim and its calls; False when there is nothing more to do now."""
+        sending = self._sending()
+        if sending is None:
+            return False
+        adapter = adapter_for(sending.channel)
+        pace = _pace(self.channel_id, adapter)
+        wanted = min(most, pace.size)
+        tokens = self._tokens(sending, wanted, ends)
+        if not tokens:
+            return False
+        self._fill(sending, tokens)
+        claim = self._claim(sending, tokens)
+        if claim is None:
+            return False
+        self.dispatched.decisions.update(claim.decisions)
+        self.dispatched.claimed += len(claim.touches)
+        if claim.touches:
+            self._call(sending, adapter, pace, claim)
+        if claim.silent:
+            silence.found(claim.silent, claim.now)
+        for campaign_id, amount in claim.short.items():
+            self._lease(campaign_id, amount * 2)
+        return bool(claim.moved or claim.new_zones or claim.short)
+
+    def _sending(self) -> Sending | None:
+        if self.sending is None or time.monotonic() - self.read_at > reading.READ_EVERY:
+            self.sending = reading.read(self.channel_id, self.present)
+            self.read_at = time.monotonic()
+            if self.sending:
+                self.purse.bind(self.sending.campaigns)
+        return self.sending
+
+    def _tokens(self, sending: Sending, wanted: int, ends: float) -> int:
+        """How many messages may start now, by the channel's throttle; waits for the first of them."""
+        if sending.channel.rate_per_second is None:
+            back_off = throttle.lease(self.channel_id, wanted, self.now)
+            return back_off.n
+        while True:
+            leased = throttle.lease(self.channel_id, wanted, self.now)
+            if leased.n or self.now is not None or time.monotonic() + leased.wait_seconds > ends:
+                return leased.n
+            time.sleep(max(SHORTEST_NAP, min(leased.wait_seconds, 1.0)))
+
+    # Money -------------------------------------------------------------------------------------
+
+    def _fill(self, sending: Sending, touches: int) -> None:
+        """Lease ahead what the next claim may take, so that it need not be claimed twice."""
+        self.purse.renew(self.present)
+        if self.purse.opened_at is None:
+            self.money.clear()
+        for campaign_id in sending.campaigns:
+            if not self.purse.budgets.get(campaign_id) or campaign_id in self.purse.exhausted:
+                continue
+            need = touches * self.average.get(campaign_id, sending.channel.unit_price)
+            if self.money.get(campaign_id, Decimal(0)) < need:
+                self._lease(campaign_id, 2 * need)
+
+    def _lease(self, campaign_id: int, amount: Decimal) -> None:
+        got = self.purse.fill(campaign_id, amount, self.present)
+        self.money[campaign_id] = self.money.get(campaign_id, Decimal(0)) + got
+
+    # Claim, call, record -----------------------------------------------------------------------
+
+    def _claim(self, sending: Sending, most: int) -> Claim | None:
+        scan = most if most >= 500 else 500
+
+        def work() -> Claim:
+            return claiming.claim(sending, self.purse, most=most, scan=scan, worker=self.worker, now=self.now)
+
+        claim = steadily(work)
+        for campaign_id, amount in claim.used.items():
+            taken = [row for row in claim.touches if row.campaign_id == campaign_id]
+            self.average[campaign_id] = amount / len(taken)
+            if campaign_id in self.money:
+                self.money[campaign_id] -= amount
+        return claim
+
+    def _call(self, sending: Sending, adapter: BaseAdapter, pace: Pace, claim: Claim) -> None:
+        started = time.monotonic()
+        words = Words(sending)
+        left = list(claim.touches)
+        handed = 0
+        while left:
+            if time.monotonic() - started > START.total_seconds():
+                break  # too slow: what has not begun by now is given back
+            batch, left = left[: adapter.batch_size], left[adapter.batch_size :]
+            called = self._one_batch(sending, adapter, words, claim, batch, started)
+            handed += called.handed
+            if called.stop:
+                self._stop_channel(sending.channel, called.stop)
+                break
+            if called.slower:
+                throttle.back_off(self.channel_id, called.slower, self.now)
+                break
+        pace.learn(handed, time.monotonic() - started)
+        if left:
+            at = self._at(claim, started)
+            self._record([
+                Told(row.campaign_id, row.attempt_id or 0, "withdrawn", at, code="not_started", again_at=at) for row in left
+            ], at)  # fmt: skip
+        steadily(lambda: call_queries.forget(claim.token), PATIENCE)
+
+    def _one_batch(
+        self,
+        sending: Sending,
+        adapter: BaseAdapter,
+        words: Words,
+        claim: Claim,
+        batch: Sequence[Decided],
+        started: float,
+    ) -> Called:
+        looked = steadily(lambda: calling.look(sending, claim, batch, self.now), PATIENCE)
+        if time.monotonic() - started > START.total_seconds():
+            looked = {}  # the database was away for a while: too late to begin
+        at = self._at(claim, started)
+        free = [row for row in batch if looked.get(row.attempt_id or 0, "stopped") == ""]
+        facts = [
+            calling.forbidden(row, looked.get(row.attempt_id or 0, "stopped"), at)
+            for row in batch
+            if looked.get(row.attempt_id or 0, "stopped") != ""
+        ]
+        outgoing, gaps = calling.worded(sending, words, free, at)
+        called = Called()
+        if outgoing:
+            rows = {row.attempt_id or 0: row for row in free}
+            results, error = calling.hand_over(adapter, outgoing)
+            at = self._at(claim, started)
+            if error is not None:
+                called = calling.facts_of_error([rows[message.attempt_id] for message in outgoing], error, at)
+            else:
+                called = calling.facts_of(sending, claim, rows, results, at, claim.now + START)
+        self._record([*facts, *gaps, *called.facts], at)
+        self.counted.update(counts.of_sent(called.sent))
+        return called
+
+    def _at(self, claim: Claim, started: float) -> datetime:
+        """The present, counted from the claim's own clock."""
+        return (
+            claim.now if self.now is not None else claim.now + timedelta(seconds=time.monotonic() - started)
+        )
+
+    def _record(self, facts: Sequence[Told], at: datetime) -> None:
+        """What is known must not be lost with a connection: it is told again until the database is back."""
+        if facts:
+            steadily(lambda: settlement.apply(facts, at), PATIENCE)
+            self.dispatched.count(facts)
+
+    def _stop_channel(self, channel: Channel, reason: str) -> None:
+        steadily(lambda: states.stop(channel, reason), PATIENCE)
+        log.error("channel %s stopped: %s", self.channel_id, reason)
+
+    def _leave(self) -> None:
+        """Unused money returns and counts are written; if that fails, leases expire."""
+        try:
+            self.purse.close()
+            if self.counted:
+                counts.count_many(self.channel_id, self.counted, self.present)
+        except Exception:
+            connection.close()
+            log.exception("a turn on channel %s ended badly; its leases expire", self.channel_id)
+
+
+_paces: dict[tuple[int, str], Pace] = {}
+
+
+def _pace(channel_id: int, adapter: BaseAdapter) -> Pace:
+    """What this process learned of the channel's speed."""
+    return _paces.setdefault((channel_id, adapter.name), Pace(adapter.batch_size))

@@ -1,0 +1,138 @@
+"""What may be sent on a channel at this moment: campaigns, their hours, rules, rivals and addresses."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from audiences.contact_state import forms
+from audiences.vocabulary import permission_key
+from campaigns import hours, lateness, pressure
+from campaigns.addressing import addressed_by
+from campaigns.models import ChannelPlan
+from campaigns.queries import claim as queries
+from campaigns.spending import Purse
+from channels.models import Channel
+from channels.vocabulary import Guarantee
+
+READ_EVERY = 1.0  # seconds; the claim itself checks states again
+_zones: dict[int, set[str]] = {}  # campaign → zones of members seen in this process
+_zones_lock = threading.Lock()
+
+
+@dataclass(slots=True)
+class Sending:
+    """One channel with all that a claim on it is told."""
+
+    channel: Channel
+    campaigns: list[int]
+    priorities: dict[int, int]
+    windows: dict[int, list[hours.Window]]
+    addresses: list[tuple[str, str | None]]
+    rivals: list[tuple[int, int, int]] = field(default_factory=list)
+
+    @property
+    def permission(self) -> str:
+        return permission_key(self.channel.brand_id, self.channel.medium)
+
+    @property
+    def blocks(self) -> list[str]:
+        return list(forms(self.channel.brand_id, self.channel.medium))
+
+    def hours(self, now: datetime) -> Mapping[str, list[Any]]:
+        """For each campaign with hours and each zone known of it: whether it is open now, and when it opens."""
+        told: dict[str, list[Any]] = {"hours_campaigns": [], "zones": [], "open": [], "opens_at": []}
+        for campaign_id, windows in self.windows.items():
+            if not windows:
+                continue
+            for zone in sorted(_zones.get(campaign_id, ())):
+                opens_at = _next_open(now, zone, windows)
+                told["hours_campaigns"].append(campaign_id)
+                told["zones"].append(zone)
+                told["open"].append(opens_at == now)
+                told["opens_at"].append(opens_at)
+        return told
+
+    def params(self, now: datetime, purse: Purse) -> dict[str, Any]:
+        return {
+            "now": now,
+            "channel": self.channel.pk,
+            "campaigns": self.campaigns,
+            "has_hours": [bool(self.windows.get(campaign_id)) for campaign_id in self.campaigns],
+            "budgets": [purse.budgets.get(campaign_id, 0) for campaign_id in self.campaigns],
+            "exhausted": [campaign_id in purse.exhausted for campaign_id in self.campaigns],
+            "purse": purse.name,
+            "permission": self.permission,
+            "blocks": self.blocks,
+            **self.hours(now),
+        }
+
+    def rivalled(self, rules: Sequence[pressure.Rule]) -> list[pressure.Rule]:
+        """The rules that a contact here shares with touches of higher priority."""
+        channels = {channel_id for _campaign, _priority, channel_id in self.rivals}
+        return [rule for rule in rules if any(rule.counts(channel_id) for channel_id in channels)]
+
+
+def read(channel_id: int, now: datetime) -> Sending | None:
+    """What may be sent on this channel; None when it is not active or no campaign may."""
+    channel = (
+        Channel.objects.select_related("brand").filter(pk=channel_id, state=Channel.State.ACTIVE).first()
+    )
+    if channel is None or channel.guarantee == Guarantee.AGGREGATE:
+        return None
+    lateness.watch(now)
+    rows = queries.sending(channel_id, now)
+    if not rows:
+        return None
+    plans = ChannelPlan.objects.select_related("channel__brand").in_bulk(
+        [plan_id for _c, _p, plan_id in rows]
+    )
+    priorities = {campaign_id: priority for campaign_id, priority, _plan in rows}
+    return Sending(
+        channel=channel,
+        campaigns=list(priorities),
+        priorities=priorities,
+        windows={
+            campaign_id: windows_of(plans[plan_id], now.date())
+            for campaign_id, _p, plan_id in rows
+            if plan_id in plans
+        },
+        addresses=addressed_by(channel),
+        rivals=queries.rivals(min(priorities.values())),
+    )
+
+
+_windows: dict[tuple[int, str, date], tuple[datetime, list[hours.Window]]] = {}
+
+
+def windows_of(plan: ChannelPlan, on: date) -> list[hours.Window]:
+    """Hours of a channel plan on a day; platform rules are read again each minute."""
+    key = (plan.pk, repr(plan.day_parts), on)
+    known = _windows.get(key)
+    at = datetime.now().astimezone()
+    if known is None or abs(at - known[0]) > timedelta(minutes=1):
+        if len(_windows) > 1000:
+            _windows.clear()
+        known = _windows[key] = (at, hours.windows(plan, on))
+    return known[1]
+
+
+def _next_open(now: datetime, zone: str, windows: Sequence[hours.Window]) -> datetime:
+    try:
+        return hours.next_open(now, zone, windows)
+    except hours.NeverOpen:
+        return now + timedelta(days=3650)  # beyond any deadline: a gap whose cause is the hours
+
+
+def learn_zones(campaign_id: int, zones: set[str]) -> None:
+    """Zones of members that this process had not met."""
+    with _zones_lock:
+        _zones[campaign_id] = _zones.get(campaign_id, set()) | zones
+
+
+def forget_zones() -> None:
+    """For tests: what was learned about campaigns that are gone."""
+    with _zones_lock:
+        _zones.clear()
+        _windows.clear()

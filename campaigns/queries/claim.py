@@ -1,0 +1,367 @@
+"""The claim: due touches of one channel become attempts, in one statement.
+
+Nobody is contacted but through a row this statement made. What it must not do wrong, and how it does not:
+
+- *Two workers, one touch*: touches are locked first, those of others skipped.
+- *Decided from an old picture*: all that may forbid a contact stands in the contact state, and is read from
+  the locked row. A state that somebody else holds is skipped, never waited for; so a claim waits for
+  nobody while it holds locks, and takes part in no deadlock. What was skipped is claimed a moment later.
+- *Two touches of one person at once*: one touch a person and claim, the highest priority first.
+- *A place taken without a touch*: everything is joined by key to what ``claimed`` says, which is computed once.
+
+Rejected: locking states before touches (a wide claim then waits for every opt-out); a LEFT JOIN of the locked
+set inside the UPDATE (a nested loop over the whole set, 30 times slower); joining by ctid (an updated row
+has another one, so a place was taken and nothing claimed).
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from django.db import connection
+
+from campaigns.queries.pressure import Window, frees_at_sql
+
+CLAIM = """
+WITH running AS MATERIALIZED (
+    SELECT given.*, c.silent_touches
+    FROM unnest(%(campaigns)s::bigint[], %(has_hours)s::boolean[], %(budgets)s::integer[], %(exhausted)s::boolean[])
+        AS given (campaign_id, has_hours, budgets, exhausted)
+    JOIN campaigns_campaign c ON c.id = given.campaign_id AND c.state = 'running'
+    JOIN campaigns_channelplan p
+        ON p.campaign_id = given.campaign_id AND p.channel_id = %(channel)s AND p.paused_at IS NULL
+    JOIN channels_channel ch ON ch.id = %(channel)s AND ch.state = 'active'
+),
+opening AS MATERIALIZED (
+    SELECT * FROM unnest(
+        %(hours_campaigns)s::bigint[], %(zones)s::text[], %(open)s::boolean[], %(opens_at)s::timestamptz[]
+    ) AS hours (campaign_id, zone, open, opens_at)
+),
+apart AS MATERIALIZED (
+    SELECT p.campaign_id, r.number AS round, f.stage, f.min_gap_hours * interval '1 hour' AS gap
+    FROM campaigns_channelplan p
+    JOIN campaigns_frequencytarget f ON f.channel_plan_id = p.id
+    JOIN campaigns_round r ON r.campaign_id = p.campaign_id AND r.phase_id = f.phase_id
+    WHERE p.channel_id = %(channel)s AND p.campaign_id = ANY (%(campaigns)s::bigint[])
+),
+patience AS MATERIALIZED (
+    SELECT p.campaign_id, p.channel_id, coalesce(p.silence_hours, c.silence_hours) * interval '1 hour' AS wait
+    FROM campaigns_channelplan p
+    JOIN campaigns_campaign c ON c.id = p.campaign_id
+    JOIN channels_channel ch ON ch.id = p.channel_id AND ch.observability = 'person_observed'
+    WHERE p.campaign_id = ANY (%(campaigns)s::bigint[]) AND coalesce(p.silence_hours, c.silence_hours) IS NOT NULL
+      AND c.silent_touches > 0
+),
+purse AS MATERIALIZED (
+    SELECT l.id, l.amount, b.campaign_id
+    FROM campaigns_budgetlease l JOIN campaigns_budget b ON b.id = l.budget_id
+    WHERE l.worker = %(purse)s AND l.expires_at > %(now)s AND b.campaign_id = ANY (%(campaigns)s::bigint[])
+    ORDER BY l.id FOR UPDATE OF l
+),
+money AS MATERIALIZED (
+    SELECT campaign_id, min(amount) AS amount, count(*) AS leases FROM purse GROUP BY campaign_id
+),
+due AS MATERIALIZED (
+    SELECT t.campaign_id, t.id, t.customer_id, t.round, t.ordinal, t.stage, t.priority, t.due_at, t.deadline_at,
+           t.deferred, t.attempts, t.reserved, t.message_version_id, t.variant
+    FROM campaigns_touch t
+    WHERE t.channel_id = %(channel)s AND t.state = 'planned' AND t.due_at <= %(now)s
+      AND t.campaign_id = ANY (%(campaigns)s::bigint[])
+    ORDER BY t.due_at LIMIT %(scan)s
+    FOR NO KEY UPDATE SKIP LOCKED
+),
+first AS MATERIALIZED (
+    SELECT DISTINCT ON (customer_id) due.* FROM due ORDER BY customer_id, priority DESC, due_at, id
+),
+locked AS MATERIALIZED (
+    SELECT s.customer_id, s.erased, s.absorbed,
+           %(permission)s = ANY (s.allowed) AS allowed,
+           s.blocked && %(blocks)s::varchar[] AS blocked,
+           {frees_at} AS frees_at,
+           {last_place_at} AS last_place_at
+    FROM audiences_contactstate s
+    WHERE s.customer_id IN (SELECT customer_id FROM first)
+    ORDER BY s.customer_id
+    FOR NO KEY UPDATE OF s SKIP LOCKED
+),
+judged AS MATERIALIZED (
+    SELECT f.*, m.zone, l.frees_at, h.opens_at, e.rested_at, e.waits_until, e.waits_because, r.budgets, r.exhausted,
+           CASE
+               WHEN f.deadline_at <= %(now)s THEN 'late'
+               WHEN m.state <> 'active' THEN 'left:' || m.state
+               WHEN l.absorbed THEN 'merged'
+               WHEN l.erased THEN 'erased'
+               WHEN l.blocked THEN 'opted_out'
+               WHEN NOT l.allowed THEN 'no_consent'
+               WHEN r.has_hours AND h.zone IS NULL THEN 'new_zone'
+               WHEN NOT h.open THEN 'hours'
+               WHEN q.silent >= r.silent_touches AND NOT EXISTS (
+                   SELECT FROM audiences_order bought
+                   WHERE bought.customer_id = f.customer_id AND bought.placed_at > q.last_at
+               ) THEN 'silent'
+               WHEN e.waits_until IS NOT NULL THEN 'order'
+               WHEN e.rested_at > %(now)s THEN 'apart'
+               WHEN l.frees_at > %(now)s THEN 'pressure'
+               {yields}
+               ELSE 'fits'
+           END AS verdict
+    FROM first f
+    JOIN locked l USING (customer_id)
+    JOIN running r USING (campaign_id)
+    JOIN campaigns_member m ON m.campaign_id = f.campaign_id AND m.customer_id = f.customer_id
+    LEFT JOIN opening h ON h.campaign_id = f.campaign_id AND h.zone = m.zone
+    LEFT JOIN apart g ON g.campaign_id = f.campaign_id AND g.round = f.round AND g.stage = f.stage
+    LEFT JOIN LATERAL (
+        SELECT max(o.state_at) FILTER (WHERE o.state IN ('sent', 'delivered', 'unknown')) + g.gap AS rested_at,
+               max(CASE WHEN o.state = 'planned' THEN greatest(o.due_at, %(now)s) ELSE %(now)s END
+                   + greatest(g.gap, interval '1 minute')) FILTER (WHERE o.open) AS waits_until,
+               max(o.deferred) FILTER (WHERE o.open) AS waits_because
+        FROM (
+            SELECT earlier.*, earlier.round = f.round AND earlier.state IN ('planned', 'claimed', 'held') AS open
+            FROM campaigns_touch earlier
+            WHERE earlier.campaign_id = f.campaign_id AND earlier.customer_id = f.customer_id
+              AND earlier.channel_id = %(channel)s AND (earlier.round, earlier.ordinal) < (f.round, f.ordinal)
+        ) AS o
+    ) AS e ON f.ordinal > 1 OR f.round > 1
+    -- Touches that nothing followed within the wait of their channel, since the person last reacted.
+    LEFT JOIN LATERAL (
+        SELECT count(*) AS silent, max(o.state_at) AS last_at
+        FROM campaigns_touch o JOIN patience w ON w.campaign_id = o.campaign_id AND w.channel_id = o.channel_id
+        WHERE o.campaign_id = f.campaign_id AND o.customer_id = f.customer_id AND o.state IN ('sent', 'delivered')
+          AND o.state_at + w.wait <= %(now)s AND o.state_at >= m.state_at
+          AND o.state_at > coalesce(m.last_response_at, '-infinity')
+    ) AS q ON f.campaign_id IN (SELECT campaign_id FROM patience)
+),
+addressed AS MATERIALIZED (
+    SELECT j.*, i.id AS identity_id, i.value AS address
+    FROM judged j
+    LEFT JOIN LATERAL (
+        SELECT id, value FROM audiences_identity
+        WHERE customer_id = j.customer_id AND invalid_at IS NULL AND ({addresses})
+        ORDER BY array_position(%(kinds)s::varchar[], kind), id DESC
+        LIMIT 1
+    ) AS i ON j.verdict = 'fits'
+),
+fitting AS MATERIALIZED (
+    SELECT a.campaign_id, a.id,
+           row_number() OVER (ORDER BY a.priority DESC, a.due_at, a.id) AS place,
+           a.budgets = 0 OR a.reserved = 0 OR (money.leases = a.budgets AND money.amount >=
+               sum(a.reserved) OVER (PARTITION BY a.campaign_id ORDER BY a.priority DESC, a.due_at, a.id)) AS paid
+    FROM addressed a LEFT JOIN money USING (campaign_id)
+    WHERE a.verdict = 'fits' AND a.identity_id IS NOT NULL
+),
+decided AS MATERIALIZED (
+    SELECT a.*,
+           CASE
+               WHEN a.verdict <> 'fits' THEN a.verdict
+               WHEN a.identity_id IS NULL THEN 'no_identity'
+               WHEN f.place > %(most)s THEN 'later'
+               WHEN f.paid THEN 'claimed'
+               WHEN a.exhausted THEN 'budget'
+               ELSE 'short'
+           END AS decision,
+           CASE WHEN a.verdict = 'fits' AND f.paid AND f.place <= %(most)s
+               THEN nextval('campaigns_attempt_id_seq') END AS attempt_id
+    FROM addressed a LEFT JOIN fitting f USING (campaign_id, id)
+),
+moved AS (
+    UPDATE campaigns_touch t
+    SET state = CASE
+            WHEN d.decision = 'claimed' THEN 'claimed'
+            WHEN d.decision IN ('merged', 'silent') OR starts_with(d.decision, 'left:') THEN 'released'
+            WHEN d.decision IN ('late', 'erased', 'opted_out', 'no_consent', 'no_identity') THEN 'gap'
+            ELSE 'planned' END,
+        reason = CASE
+            WHEN d.decision = 'late' THEN coalesce(nullif(d.deferred, ''), 'deadline')
+            WHEN d.decision IN ('erased', 'opted_out', 'no_consent', 'no_identity', 'merged') THEN d.decision
+            WHEN d.decision IN ('silent', 'left:waiting') THEN 'silence'
+            WHEN d.decision = 'left:exited' THEN 'exit'
+            WHEN starts_with(d.decision, 'left:') THEN 'campaign_stopped'
+            ELSE '' END,
+        deferred = CASE
+            WHEN d.decision IN ('pressure', 'yields') THEN 'pressure'
+            WHEN d.decision IN ('hours', 'budget') THEN d.decision
+            WHEN d.decision = 'order' THEN coalesce(nullif(d.waits_because, ''), d.deferred)
+            WHEN d.decision = 'claimed' THEN ''
+            ELSE d.deferred END,
+        due_at = least(t.deadline_at, CASE
+            WHEN d.decision = 'pressure' THEN
+                -- A place held for somebody's confirmation may free at any time.
+                CASE WHEN d.frees_at > %(now)s + %(longest)s * interval '1 hour' + interval '1 minute'
+                    THEN least(d.frees_at, %(now)s + interval '1 hour') ELSE d.frees_at END
+            WHEN d.decision = 'yields' THEN %(now)s + interval '20 seconds'
+            WHEN d.decision = 'hours' THEN d.opens_at
+            WHEN d.decision = 'budget' THEN %(now)s + interval '10 minutes'
+            WHEN d.decision = 'order' THEN
+                least(d.waits_until, greatest(%(now)s + interval '1 minute', t.deadline_at - interval '5 minutes'))
+            WHEN d.decision = 'apart' THEN d.rested_at
+            ELSE t.due_at END),
+        attempts = t.attempts + (d.decision = 'claimed')::integer,
+        state_at = CASE WHEN d.decision IN ('pressure', 'yields', 'hours', 'budget', 'order', 'apart')
+            THEN t.state_at ELSE %(now)s END
+    FROM decided d
+    WHERE t.campaign_id = d.campaign_id AND t.id = d.id AND t.campaign_id = ANY (%(campaigns)s::bigint[])
+      AND d.decision NOT IN ('later', 'short', 'new_zone')
+    RETURNING t.campaign_id, t.id
+),
+attempted AS (
+    INSERT INTO campaigns_attempt
+        (id, campaign_id, touch_id, n, customer_id, channel_id, identity_id, state, worker, lease_until, started_at)
+    SELECT attempt_id, campaign_id, id, attempts + 1, customer_id, %(channel)s, identity_id, 'recorded',
+           %(token)s, %(lease_until)s, %(now)s
+    FROM decided WHERE decision = 'claimed'
+),
+placed AS (
+    UPDATE audiences_contactstate s
+    SET recent_attempts = {kept_attempts} || d.attempt_id,
+        recent_channels = {kept_channels} || %(channel)s::integer,
+        recent_at = {kept_at} || %(place_at)s::timestamptz,
+        complete_since = CASE WHEN s.recent_at[1] <= %(horizon)s
+            THEN greatest(s.complete_since, %(horizon)s) ELSE s.complete_since END
+    FROM decided d
+    WHERE s.customer_id = d.customer_id AND d.decision = 'claimed'
+),
+used AS (
+    SELECT campaign_id, sum(reserved) AS amount FROM decided WHERE decision = 'claimed' GROUP BY campaign_id
+),
+paid AS (
+    UPDATE campaigns_budgetlease l SET amount = l.amount - used.amount
+    FROM purse JOIN used USING (campaign_id) WHERE l.id = purse.id
+),
+noted AS (
+    INSERT INTO campaigns_dispatch_claim (token, channel_id, claimed_at, lease_until, size, called)
+    SELECT %(token)s, %(channel)s, %(now)s, %(lease_until)s, count(*), '{{}}'
+    FROM decided WHERE decision = 'claimed' HAVING count(*) > 0
+)
+SELECT decision, campaign_id, id, customer_id, attempt_id, identity_id, address, message_version_id, variant,
+       deadline_at, reserved, zone, attempts + 1
+FROM decided
+ORDER BY attempt_id
+"""
+
+# The first entry is the oldest but for a few held ones: while it is young enough, nothing is trimmed.
+KEPT = """CASE WHEN s.recent_at[1] <= %(horizon)s THEN ARRAY(
+            SELECT e.kept FROM unnest(s.{column}, s.recent_at) WITH ORDINALITY AS e (kept, at, n)
+            WHERE e.at > %(horizon)s ORDER BY e.n) ELSE s.{column} END"""
+
+# A person with one place left keeps it for a touch of higher priority that came due just now. One that has
+# been due for longer cannot go for reasons of its own, and nobody waits for it.
+YIELDS = """WHEN l.last_place_at > %(now)s AND f.priority < %(rival_priority)s AND EXISTS (
+                   SELECT FROM campaigns_touch rival
+                   WHERE rival.campaign_id = ANY (%(rivals)s::bigint[]) AND rival.customer_id = f.customer_id
+                     AND rival.channel_id = ANY (%(rival_channels)s::integer[]) AND rival.state = 'planned'
+                     AND rival.due_at <= %(now)s AND rival.due_at > %(now)s - interval '10 minutes'
+                     AND rival.deadline_at > %(now)s AND rival.priority > f.priority
+               ) THEN 'yields'"""
+
+SENDING = """
+SELECT c.id, c.priority, p.id
+FROM campaigns_campaign c
+JOIN campaigns_channelplan p ON p.campaign_id = c.id AND p.channel_id = %(channel)s AND p.paused_at IS NULL
+WHERE c.state = 'running' AND (c.starts_at IS NULL OR c.starts_at <= %(now)s)
+ORDER BY c.id
+"""
+
+RIVALS = """
+SELECT DISTINCT c.id, c.priority, p.channel_id
+FROM campaigns_campaign c
+JOIN campaigns_channelplan p ON p.campaign_id = c.id AND p.paused_at IS NULL
+JOIN channels_channel ch ON ch.id = p.channel_id AND ch.state = 'active'
+WHERE c.state = 'running' AND c.priority > %(least)s
+"""
+
+DUE_CHANNELS = """
+SELECT ch.id
+FROM channels_channel ch
+WHERE ch.state = 'active' AND ch.guarantee <> 'aggregate' AND EXISTS (
+    SELECT FROM campaigns_channelplan p JOIN campaigns_campaign c ON c.id = p.campaign_id
+    CROSS JOIN LATERAL (
+        SELECT FROM campaigns_touch t
+        WHERE t.campaign_id = c.id AND t.channel_id = ch.id AND t.state = 'planned' AND t.due_at <= %(now)s
+        LIMIT 1
+    ) AS due
+    WHERE p.channel_id = ch.id AND p.paused_at IS NULL AND c.state = 'running'
+)
+ORDER BY ch.id
+"""
+
+
+class Decided(NamedTuple):
+    """What a claim decided of one touch; the columns of :data:`CLAIM`."""
+
+    decision: str
+    campaign_id: int
+    touch_id: int
+    customer_id: int
+    attempt_id: int | None
+    identity_id: int | None
+    address: str | None
+    message_version_id: int | None
+    variant: int
+    deadline_at: datetime
+    reserved: Decimal
+    zone: str
+    n: int
+
+
+def claim(
+    rules: Sequence[Window],
+    addresses: Sequence[tuple[str, str | None]],
+    params: Mapping[str, Any],
+    rivalled: Sequence[Window] = (),
+) -> list[Decided]:
+    """Due touches of one channel: claimed as attempts, deferred, or closed with their cause.
+
+    ``rules`` are those that a contact on this channel keeps; ``rivalled`` those of them that touches of
+    higher priority keep as well. ``addresses`` are the identity kinds the channel can address, best first,
+    each with its issuer (None: any).
+    """
+    last_place = [_Less(rule) for rule in rivalled]
+    sql = CLAIM.format(
+        frees_at=frees_at_sql(rules),
+        last_place_at=frees_at_sql(last_place),
+        yields=YIELDS if last_place else "",
+        addresses=" OR ".join(
+            f"kind = %(kind_{n})s" + ("" if issuer is None else f" AND issuer = %(issuer_{n})s")
+            for n, (_kind, issuer) in enumerate(addresses)
+        )
+        or "false",
+        kept_attempts=KEPT.format(column="recent_attempts"),
+        kept_channels=KEPT.format(column="recent_channels"),
+        kept_at=KEPT.format(column="recent_at"),
+    )
+    kinds: dict[str, Any] = {"kinds": [kind for kind, _issuer in addresses]}
+    for n, (kind, issuer) in enumerate(addresses):
+        kinds[f"kind_{n}"], kinds[f"issuer_{n}"] = kind, issuer
+    with connection.cursor() as cursor:
+        cursor.execute(sql, {**params, **kinds})
+        return [Decided(*row) for row in cursor.fetchall()]
+
+
+class _Less:
+    """A rule with one place less: it bites when this contact would take the last one."""
+
+    def __init__(self, rule: Window) -> None:
+        self.touches, self.hours, self.channels = rule.touches - 1, rule.hours, rule.channels
+
+
+def sending(channel_id: int, now: datetime) -> list[tuple[int, int, int]]:
+    """(campaign, its priority, its channel plan) of those that may send on this channel."""
+    return _rows(SENDING, {"channel": channel_id, "now": now})
+
+
+def rivals(least: int) -> list[tuple[int, int, int]]:
+    """(campaign, priority, channel) of running campaigns of a higher priority than ``least``."""
+    return _rows(RIVALS, {"least": least})
+
+
+def due_channels(now: datetime) -> list[int]:
+    """Channels on which a touch of a running campaign is due."""
+    return [row[0] for row in _rows(DUE_CHANNELS, {"now": now})]
+
+
+def _rows(sql: str, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        return cursor.fetchall()
