@@ -55,8 +55,8 @@ def number(
     """Give rounds their numbers. ``phases`` are (phase id, spans) in order, ``known`` (phase id, number)."""
     numbers: dict[int, list[int]] = {}
     last = 0
-    for phase_id, taken in sorted(known, key=lambda row: row[1]):
-        numbers.setdefault(phase_id, []).append(taken)
+    for owner, taken in sorted(known, key=lambda row: row[1]):
+        numbers.setdefault(owner, []).append(taken)
         last = max(last, taken)
     found = []
     for index, (phase_id, spans) in enumerate(phases):

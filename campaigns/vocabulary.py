@@ -83,6 +83,7 @@ class Cause(models.TextChoices):
     BUDGET = "budget", _("Budget")
     CAPACITY = "capacity", _("Channel capacity")
     HOURS = "hours", _("No permitted hour left")
+    CAP = "cap", _("The campaign's own cap of touches a person")
     PRICE = "price", _("Not worth its price")
     PLATFORM_RULE = "platform_rule", _("Platform rule")
     DEADLINE = "deadline", _("Deadline passed")
@@ -129,6 +130,7 @@ OWNER_OF: dict[str, Owner] = {
     Cause.BUDGET: Owner.CAMPAIGN,
     Cause.CAPACITY: Owner.CAMPAIGN,
     Cause.HOURS: Owner.CAMPAIGN,
+    Cause.CAP: Owner.CAMPAIGN,
     Cause.PRICE: Owner.CAMPAIGN,
     Cause.CONTENT: Owner.CAMPAIGN,
     Cause.DEADLINE: Owner.CAMPAIGN,

@@ -154,6 +154,12 @@ TIME_ZONE = env.text("EVENREACH_ZONE", "Asia/Shanghai")
 USE_THOUSAND_SEPARATOR = True
 DEFAULT_CURRENCY = env.text("EVENREACH_CURRENCY", "CNY")
 
+# Campaigns
+OWN_PARTITION = env.number("EVENREACH_OWN_PARTITION", 50_000)
+"""A release of more touches than this fills partitions of its own."""
+UNIVERSAL_HOLDOUT = env.number("EVENREACH_UNIVERSAL_HOLDOUT", 0) / 100
+"""Share of all customers kept out of every campaign, given in per cent (1 to 5 are usual)."""
+
 # Static files. Installed assets are named one by one in config/vendor.py.
 STATIC_URL = "/static/"
 STATIC_ROOT = Path(env.text("EVENREACH_STATIC_ROOT") or DATA_DIR / "static")

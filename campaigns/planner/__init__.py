@@ -1,0 +1,6 @@
+"""Who gets which touch: the plan of a campaign, its certificate and its prices."""
+
+from campaigns.planner.errors import PlanError
+from campaigns.planner.plan import make_plan
+
+__all__ = ["PlanError", "make_plan"]

@@ -1,0 +1,61 @@
+"""What each person should get in each cell, how much of it can be got at all, and why not more."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from campaigns.planner.calendar import Calendar
+from campaigns.planner.causes import CODE
+from campaigns.planner.people import People
+from campaigns.planner.spec import STAGES, Spec
+from campaigns.vocabulary import Cause
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """People × cells: the target, how many touches are possible at most, and the cause where that is less.
+
+    The held out have no targets.
+    """
+
+    target: NDArray[np.uint8]
+    possible: NDArray[np.uint8]
+    cause: NDArray[np.uint8]
+
+
+def set_targets(spec: Spec, people: People, calendar: Calendar) -> Targets:
+    """Targets by stage and arm; possible where consent, an address and permitted hours are there."""
+    table = arm_targets(spec)
+    target = table[people.arm + 1, people.stage].astype(np.uint8)
+    target[people.held_out] = 0
+    channel = np.array([cell.channel for cell in spec.cells], dtype=np.int64)
+    cause = people.cause[:, channel]
+    over = calendar.ends <= calendar.starts  # the round is over, or no moment of it is left
+    cause = np.where((cause == 0) & over[None, :], CODE[Cause.DEADLINE], cause).astype(np.uint8)
+    fits = calendar.fits[people.zone, people.stage].astype(np.uint8)
+    possible = np.where(cause == 0, np.minimum(target, fits), 0).astype(np.uint8)
+    cause[(cause == 0) & (possible < target)] = CODE[Cause.HOURS]
+    cause[target == 0] = 0
+    return Targets(target, possible, cause)
+
+
+def arm_targets(spec: Spec) -> NDArray[np.int16]:
+    """Targets by (arm + 1, stage, cell). An arm's cap lowers the target itself: a rung of a ladder is no gap.
+
+    Under a cap, first touches of all cells come before second ones, in the order of rounds and channels.
+    """
+    found = np.repeat(spec.targets[None], len(spec.arms) + 1, axis=0)
+    for number, arm in enumerate(spec.arms, start=1):
+        if arm.cap is None:
+            continue
+        for stage in range(len(STAGES)):
+            left = arm.cap
+            kept = np.zeros(len(spec.cells), dtype=np.int16)
+            for ordinal in range(1, int(spec.targets[stage].max(initial=0)) + 1):
+                for cell in np.flatnonzero(spec.targets[stage] >= ordinal):
+                    if left > 0:
+                        kept[cell] += 1
+                        left -= 1
+            found[number, stage] = kept
+    return found

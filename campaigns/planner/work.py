@@ -1,0 +1,135 @@
+"""From a campaign's definition to a schedule, in memory: what both the forecast and the release compute."""
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from django.utils.translation import gettext as _
+from numpy.typing import NDArray
+
+from campaigns import definition
+from campaigns.models import Campaign
+from campaigns.planner import calendar as calendars
+from campaigns.planner import choice, cost, limits, people, response_model, schedule, spec, targets
+from campaigns.planner.calendar import Calendar
+from campaigns.planner.choice import Choice
+from campaigns.planner.cost import TouchCost
+from campaigns.planner.limits import Contacts, Limit
+from campaigns.planner.people import People
+from campaigns.planner.response_model import ResponseModel
+from campaigns.planner.schedule import Schedule
+from campaigns.planner.spec import Spec
+from campaigns.planner.targets import Targets
+from campaigns.queries import plan as queries
+
+Report = Callable[[int, int, str], None]
+STEPS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Everything a plan consists of, before it is stored or released."""
+
+    spec: Spec
+    people: People
+    targets: Targets
+    calendar: Calendar
+    costs: tuple[TouchCost, ...]  # by channel
+    model: ResponseModel
+    limits: Sequence[Limit]
+    contacts: Contacts
+    choice: Choice
+    schedule: Schedule
+    planned: NDArray[np.uint8]  # people × cells
+    cause: NDArray[np.uint8]  # people × cells: why planned < target
+    input_hash: str
+    seconds: float
+
+
+def compute(
+    campaign: Campaign,
+    *,
+    now: Any,
+    document: Mapping[str, Any] | None = None,
+    report: Report | None = None,
+    only: Sequence[int] | None = None,
+    joining: bool = False,
+) -> Outcome:
+    """Plan a campaign for its segment, narrowed to the customers ``only`` where given.
+
+    ``joining`` plans for those who are no members yet, with the money and the places that are left.
+    """
+    begun = time.monotonic()
+    tell = report or (lambda _done, _total, _step: None)
+    tell(0, STEPS, _("Reading the audience"))
+    plan = spec.read(campaign, now, document)
+    audience = people.audience_sql(plan.segment)
+    if joining:
+        audience = queries.without_members(audience, campaign.pk)
+        plan = spec.less_committed(plan, queries.committed(campaign.pk))
+    everybody = people.fetch(plan, audience, only)
+    tell(1, STEPS, _("Reading what takes people's places"))
+    found_limits = limits.read(plan)
+    contacts = limits.fetch(plan, found_limits, everybody, audience, only)
+    calendar = calendars.build(plan, everybody.zones, joining=joining)
+    wanted = targets.set_targets(plan, everybody, calendar)
+    model = response_model.read(plan)
+    costs = tuple(
+        cost.of(
+            channel, plan.begins.date(), definition.as_amount(plan.document["conversion_value"]) or cost.ZERO
+        )
+        for channel in plan.channels
+    )
+    tell(2, STEPS, _("Choosing who gets what"))
+    chosen = choice.choose(plan, everybody, wanted, calendar, costs, model, found_limits, contacts)
+    tell(3, STEPS, _("Placing the touches in time"))
+    placed = schedule.place(plan, everybody, chosen.counts, calendar, found_limits, contacts)
+    planned = np.zeros(wanted.target.shape, dtype=np.uint8)
+    np.add.at(planned, (placed.person, placed.cell), 1)
+    cause = np.where(wanted.cause > 0, wanted.cause, np.where(placed.missed > 0, placed.missed, chosen.cause))
+    cause[planned >= wanted.target] = 0
+    tell(4, STEPS, _("Writing it down"))
+    return Outcome(
+        spec=plan,
+        people=everybody,
+        targets=wanted,
+        calendar=calendar,
+        costs=costs,
+        model=model,
+        limits=found_limits,
+        contacts=contacts,
+        choice=chosen,
+        schedule=placed,
+        planned=planned,
+        cause=cause.astype(np.uint8),
+        input_hash=_hash(plan, everybody, wanted, calendar, costs, model, contacts),
+        seconds=time.monotonic() - begun,
+    )
+
+
+def _hash(
+    plan: Spec,
+    everybody: People,
+    wanted: Targets,
+    calendar: Calendar,
+    costs: Sequence[TouchCost],
+    model: ResponseModel,
+    contacts: Contacts,
+) -> str:
+    """64 hex digits over all that the answer depends on: definition, people, places, prices, model, seed."""
+    digest = hashlib.sha256(definition.fingerprint(plan.document).encode())
+    digest.update(
+        f"{plan.seed}|{model.digest()}|{[(str(c.expected), str(c.greatest)) for c in costs]}".encode()
+    )
+    arrays = (
+        everybody.ids, everybody.stage, everybody.zone, everybody.factor, everybody.held_out, everybody.arm,
+        wanted.possible, wanted.cause, calendar.starts, calendar.ends, calendar.capacity,
+        contacts.person, contacts.at, contacts.mask,
+    )  # fmt: skip
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).data)
+    digest.update("|".join(everybody.zones).encode())
+    return digest.hexdigest()

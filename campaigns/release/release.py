@@ -1,0 +1,172 @@
+"""Write what was approved: members (the held out too), their targets, their touches, and the budgets.
+
+The plan is computed again on the audience as it is now: consents withdrawn since the forecast count. What is
+the same comes out the same, since it hangs on the inputs and the campaign's seed alone. A release happens
+once: a second one, by a second click or a worker that was taken for dead, finds the first one's rows and
+returns their number. One that is killed leaves nothing that anybody sees, and is begun again.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.conf import settings
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from campaigns import versions
+from campaigns.models import Budget, Campaign, Plan
+from campaigns.planner import plan as plans
+from campaigns.planner import work
+from campaigns.planner.errors import PlanError
+from campaigns.planner.spec import STAGES, Spec
+from campaigns.planner.work import Outcome, Report
+from campaigns.queries import binary
+from campaigns.queries import release as queries
+from campaigns.release import partitions, rows
+from campaigns.vocabulary import CampaignState
+
+OVER = (CampaignState.FINISHED, CampaignState.REVIEWED)
+ANALYSE_FROM = 1_000  # touches; fewer change no statement's plan
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What stands in the tables now."""
+
+    members: int
+    held_out: int
+    targets: int
+    touches: int
+
+
+def release(campaign: Campaign, plan: Plan, *, now: datetime, report: Report | None = None) -> Released:
+    """Release a campaign. Raises :class:`PlanError` when something in it was never approved."""
+    with queries.hold(campaign.pk):
+        if _is_released(campaign):
+            return Released(*queries.written(campaign.pk))
+        partitions.drop_leftovers(campaign.pk)
+        filled = _filled(campaign)
+        if filled is None:
+            outcome = work.compute(campaign, now=now, document=versions.holding(campaign), report=report)
+            _check_approved(outcome.spec)
+            if len(outcome.schedule) <= settings.OWN_PARTITION:
+                _write_shared(campaign, plan, outcome, now)
+                return Released(*queries.written(campaign.pk))
+            filled = _computed(plan, outcome, now)
+            try:
+                partitions.fill(outcome, now, report, str(filled.pk))
+            except BaseException:
+                partitions.drop(campaign.pk)
+                raise
+            del outcome
+        partitions.attach(campaign.pk, report, lambda: _keep(campaign, filled, now))
+        return Released(*queries.written(campaign.pk))
+
+
+def _write_shared(campaign: Campaign, plan: Plan, outcome: Outcome, now: datetime) -> None:
+    """A small campaign shares partitions with others: one transaction writes all of it."""
+    with transaction.atomic():
+        _keep(campaign, _computed(plan, outcome, now), now)
+        _copy(outcome, now)
+    if len(outcome.schedule) >= ANALYSE_FROM:
+        queries.analyse(f"{table}_shared" for table in queries.TABLES[:3])
+
+
+def _copy(outcome: Outcome, now: datetime) -> None:
+    binary.load("campaigns_member", rows.MEMBER, rows.members(outcome, now))
+    binary.load("campaigns_member_target", rows.MEMBER_TARGET, rows.member_targets(outcome))
+    binary.load("campaigns_touch", rows.TOUCH, rows.touches(outcome, now))
+
+
+def _filled(campaign: Campaign) -> Plan | None:
+    """The plan whose rows stand aside complete, left by a release that was killed while attaching them."""
+    mark = queries.marked(partitions.TOUCH, campaign.pk)
+    return campaign.plans.filter(pk=int(mark)).first() if mark.isdigit() else None
+
+
+def _is_released(campaign: Campaign) -> bool:
+    return campaign.plans.filter(state=Plan.State.RELEASED).exists()
+
+
+def _check_approved(spec: Spec) -> None:
+    cells = [
+        (spec.channels[cell.channel].id, cell.round, stage, touches)
+        for cell in spec.cells
+        for stage, touches in zip(STAGES, cell.touches, strict=True)
+        if touches
+    ]
+    missing = queries.count_unapproved(spec.campaign.pk, cells)
+    if missing:
+        raise PlanError(
+            _(
+                "%(n)d touches of the matrix were never approved. Submit the campaign and have it approved first."
+            )
+            % {"n": missing}
+        )
+
+
+def _computed(plan: Plan, outcome: Outcome, now: datetime) -> Plan:
+    """The plan that is released: the approved one, or, where the audience or what takes its places changed
+
+    since, one of its own beside it.
+    """
+    if outcome.input_hash != plan.input_hash:
+        Plan.objects.filter(pk=plan.pk, state=Plan.State.READY).update(state=Plan.State.STALE)
+        plan = Plan.objects.create(
+            campaign=plan.campaign,
+            version=plan.version,
+            method="",
+            objective=plan.objective,
+            seed=plan.seed,
+            definition_hash=plan.definition_hash,
+            made_by=plan.made_by,
+            made_at=now,
+        )
+    plans.store(plan, outcome)
+    return plan
+
+
+def _keep(campaign: Campaign, plan: Plan, now: datetime) -> None:
+    """Within the transaction that shows the touches: the campaign, its budgets and the plan they came from."""
+    locked = Campaign.objects.select_for_update(of=("self",)).get(pk=campaign.pk)
+    if locked.state in OVER:
+        raise PlanError(_("The campaign was stopped before its release was done: it sends nothing."))
+    if _is_released(locked):
+        raise PlanError(_("The campaign was released meanwhile."))
+    document = versions.holding(locked)
+    limits = [
+        (None, document["budget"]),
+        *((entry["channel"], entry["budget"]) for entry in document["channels"]),
+    ]
+    for channel_id, amount in limits:
+        if amount is not None:
+            Budget.objects.update_or_create(
+                campaign=locked,
+                channel_id=channel_id,
+                defaults={"amount": amount, "currency": document["currency"]},
+            )
+    Plan.objects.filter(pk=plan.pk).update(state=Plan.State.RELEASED)
+    Campaign.objects.filter(pk=campaign.pk).update(release_plan=plan)
+    campaign.release_plan = plan
+
+
+def admit(campaign: Campaign, now: datetime) -> Released:
+    """Late joiners: people of the segment who are no members yet become members, with touches for what is left.
+
+    Budgets and places that are taken stay taken. Returns what was added.
+    """
+    with queries.hold(campaign.pk):
+        if not _is_released(campaign):
+            return Released(0, 0, 0, 0)
+        outcome = work.compute(campaign, now=now, document=versions.holding(campaign), joining=True)
+        with transaction.atomic():
+            locked = Campaign.objects.select_for_update(of=("self",)).get(pk=campaign.pk)
+            if locked.state in OVER or len(outcome.people) == 0:
+                return Released(0, 0, 0, 0)
+            _copy(outcome, now)
+        return Released(
+            members=len(outcome.people),
+            held_out=int(outcome.people.held_out.sum()),
+            targets=int((outcome.targets.target > 0).sum()),
+            touches=len(outcome.schedule),
+        )
