@@ -160,12 +160,31 @@ def _told(label: str, ids: list[int]) -> Iterator[tuple[int, Change]]:
                 kind=label,
                 kind_label=tracked.verbose_name,
                 object_id=str(row.pgh_obj_id),
-                name=str(getattr(row, "name", "") or getattr(row, "username", "") or f"#{row.pgh_obj_id}"),
+                name=_name(row),
                 action=ACTIONS.get(row.pgh_label, row.pgh_label),
                 differences=tuple(_differences(event, earlier.get(row.before_id), row)),
                 url=context.get("url", ""),
             ),
         )
+
+
+def _name(row: Any) -> str:
+    """What the thing was called; what stands between others is called by them: ``Mei · finance``."""
+    if own := getattr(row, "name", "") or getattr(row, "username", ""):
+        return str(own)
+    ends = [
+        _shown(_related(one, getattr(row, one.attname)))
+        for one in row._meta.concrete_fields
+        if one.is_relation and not one.name.startswith("pgh_") and getattr(row, one.attname) is not None
+    ]
+    return " · ".join(ends[:3]) or f"#{row.pgh_obj_id}"
+
+
+def _related(one: Any, value: Any) -> Any:
+    """What a reference points to, or the bare id when it is gone; other values as they are."""
+    if not one.is_relation or value is None:
+        return value
+    return one.related_model._base_manager.filter(pk=value).first() or f"#{value}"
 
 
 def _differences(event: Any, before: Any, after: Any) -> Iterator[Difference]:
@@ -179,7 +198,9 @@ def _differences(event: Any, before: Any, after: Any) -> Iterator[Difference]:
         old = getattr(before, one.attname) if before is not None else None
         if new == old or (before is None and new in (None, "", [], {})):
             continue
-        yield Difference(one.verbose_name, _shown(old, before is None), _shown(new))
+        yield Difference(
+            one.verbose_name, _shown(_related(one, old), before is None), _shown(_related(one, new))
+        )
 
 
 def _shown(value: Any, nothing: bool = False) -> str:

@@ -2,6 +2,7 @@
 
 import zoneinfo
 
+import pghistory
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
 from django.contrib.postgres.fields import ArrayField
@@ -9,12 +10,15 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from audiences.tracking import tracked
+
 
 def validate_zone(value: str) -> None:
     if value not in zoneinfo.available_timezones():
         raise ValidationError(_("%(zone)s is not a time zone."), params={"zone": value})
 
 
+@tracked(exclude=("password", "last_login"))
 class User(AbstractUser):
     """Somebody who logs in. Empty language or zone: those of the browser and of the installation."""
 
@@ -25,6 +29,16 @@ class User(AbstractUser):
         return self.get_full_name() or self.username
 
 
+@pghistory.track(pghistory.InsertEvent(), pghistory.DeleteEvent(), append_only=True)
+class UserRole(User.groups.through):  # type: ignore[name-defined,misc]
+    """That somebody has a role: the table of Django's groups, watched by the audit trail."""
+
+    class Meta:
+        proxy = True
+        verbose_name = _("role of a user")
+
+
+@tracked(exclude=("digest", "last_used_at"))
 class ApiKey(models.Model):
     """A key of another system. The secret is shown once and kept as a hash only."""
 

@@ -5,8 +5,10 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from audiences.models.customer import Customer
+from audiences.tracking import tracked
 
 
+@tracked(exclude=("counted", "counted_at", "updated_at"))
 class Segment(models.Model):
     """``rule`` is a tree: ``{"all": [...]}``, ``{"any": [...]}``, ``{"not": node}`` or a leaf
 
@@ -48,6 +50,7 @@ class SegmentMember(models.Model):
         return f"{self.segment_id}: {self.customer_id}"
 
 
+@tracked(exclude=("updated_at",))
 class StageRule(models.Model):
     """When a customer is of a stage. The highest ``position`` whose rule holds wins; none: prospect."""
 

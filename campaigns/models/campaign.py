@@ -8,11 +8,13 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from audiences.models import Brand, Segment
+from audiences.tracking import tracked
 from campaigns.vocabulary import CampaignState
 
 MONEY: dict[str, Any] = {"max_digits": 18, "decimal_places": 4}
 
 
+@tracked(exclude=("updated_at",))
 class Campaign(models.Model):
     """One-off, recurring or triggered; or imported, when it ran elsewhere.
 
@@ -188,6 +190,7 @@ class Approval(models.Model):
         return f"{self.step} {self.decision}"
 
 
+@tracked()
 class ApprovalRule(models.Model):
     """Above this budget a further role must approve."""
 

@@ -5,11 +5,13 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from audiences.models import Brand
+from audiences.tracking import tracked
 from audiences.vocabulary import Medium, Stage
 from campaigns.models.campaign import MONEY, Campaign, Phase
 from channels.models import Channel
 
 
+@tracked()
 class ChannelPlan(models.Model):
     """One channel in one campaign.
 
@@ -37,6 +39,7 @@ class ChannelPlan(models.Model):
         return f"{self.campaign_id}: {self.channel_id}"
 
 
+@tracked()
 class FrequencyTarget(models.Model):
     """A cell of the matrix: ``touches`` a round for a stage in a phase, at least ``min_gap_hours`` apart."""
 
@@ -85,6 +88,7 @@ class ApprovedOrdinal(models.Model):
         return f"{self.campaign_id}/{self.channel_id}/{self.round}/{self.stage}/{self.ordinal}"
 
 
+@tracked()
 class PressureRule(models.Model):
     """Contact policy: at most ``touches`` in any ``hours`` on end, over all campaigns.
 
