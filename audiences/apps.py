@@ -11,6 +11,8 @@ class AudiencesConfig(AppConfig):
         from audiences import jobs
         from audiences.access import Role
         from audiences.imports import batches, kinds
+        from audiences.segments import kinds as segment_kinds
 
         kinds.register()
+        segment_kinds.register()
         jobs.job_kind("import", batches.run, _("Import of a file"), (Role.MARKETER, Role.CHANNEL_ADMIN, Role.FINANCE))
