@@ -129,6 +129,23 @@ def test_credits_over_all_campaigns_never_exceed_the_order() -> None:
             )
 
 
+def test_campaigns_with_different_windows_see_the_same_journey() -> None:
+    (person,) = customers(1, ["email", "sms"])
+    mail, sms = channel("email"), channel("sms")
+    long = released([person], [mail], attribution_days=30)
+    short = released([person], [sms], attribution_days=2)
+    touch(long, person, mail, at=START)
+    touch(short, person, sms, at=START + 90 * HOUR)
+    bought = order(person, "100", START + 100 * HOUR)
+    for model, of_long, of_short in (("first", 100, 0), ("linear", 50, 50), ("last", 0, 100)):
+        runs = [attribution.attribute(each, model, LATER) for each in (long, short)]
+        assert [run.attributed_revenue for run in runs] == [of_long, of_short], model
+        shares = AttributionCredit.objects.filter(run__in=runs, order_id=bought.pk).values_list(
+            "share", flat=True
+        )
+        assert sum(shares) == 1
+
+
 def test_a_touch_after_the_order_or_outside_the_window_earns_nothing() -> None:
     (person,) = customers(1, ["email"])
     mail = channel("email")

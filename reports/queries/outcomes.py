@@ -47,8 +47,8 @@ SELECT count(*) FROM (
 ) crossed
 """
 
-# Journeys: contacts of the person of all campaigns in the window before each order, so that credits of all
-# campaigns together never exceed the order.
+# Journeys: contacts of the person of all campaigns before each order, each within the window of its own
+# campaign. So every campaign sees the same journey, and credits of all of them together never exceed the order.
 CREDIT = (
     """
 WITH scope AS (
@@ -66,20 +66,20 @@ WITH scope AS (
     WHERE o.placed_at >= %(start)s AND o.placed_at < %(end)s AND o.currency = %(currency)s
 ), contact AS (
     SELECT coalesce(c.merged_into_id, c.id) AS person, a.id, a.touch_id, a.campaign_id, a.channel_id,
-           coalesce(a.sent_at, a.started_at) AS at
+           coalesce(a.sent_at, a.started_at) AS at, make_interval(days => p.attribution_days) AS lasting
     FROM campaigns_attempt a
+    JOIN campaigns_campaign p ON p.id = a.campaign_id
     JOIN audiences_customer c ON c.id = a.customer_id
     JOIN scope s ON s.person = coalesce(c.merged_into_id, c.id)
     WHERE a.state IN ('accepted', 'delivered')
-      AND coalesce(a.sent_at, a.started_at) >= %(start)s - make_interval(days => %(days)s)
+      AND coalesce(a.sent_at, a.started_at) >= %(start)s - make_interval(days => p.attribution_days)
       AND coalesce(a.sent_at, a.started_at) < %(end)s
 ), journey AS (
     SELECT b.id AS order_id, b.revenue, k.touch_id, k.campaign_id, k.channel_id,
            row_number() OVER (PARTITION BY b.id ORDER BY k.at, k.id) AS position,
            count(*) OVER (PARTITION BY b.id) AS touches
     FROM bought b
-    JOIN contact k ON k.person = b.person AND k.at < b.placed_at
-        AND k.at >= b.placed_at - make_interval(days => %(days)s)
+    JOIN contact k ON k.person = b.person AND k.at < b.placed_at AND k.at >= b.placed_at - k.lasting
 ), credit AS (
     SELECT order_id, campaign_id, channel_id, touch_id, revenue,
            CASE %(model)s WHEN 'first' THEN CASE WHEN position = 1 THEN 1.0 ELSE 0 END
