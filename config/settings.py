@@ -141,6 +141,8 @@ CACHES: dict[str, dict[str, Any]] = {
 BROKER_URL = env.text("BROKER_URL")
 TASKS_AT_ONCE = False  # tests run a task where it is published
 WORKER_THREADS = env.number("EVENREACH_WORKER_THREADS", 6)
+DISPATCH_WORKERS = env.number("EVENREACH_DISPATCH_WORKERS", 2)
+"""Turns that may send on one channel at the same time, over all workers."""
 LONGEST_TASK = env.number("EVENREACH_LONGEST_TASK", 1800)
 """Seconds a task may run. A message that nobody confirmed is delivered again after this time."""
 

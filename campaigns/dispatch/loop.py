@@ -30,7 +30,7 @@ from channels.models import Channel
 log = logging.getLogger(__name__)
 
 LARGEST = 4000  # touches in one claim
-SECONDS = 20.0  # a worker's turn; beat wakes the next one
+SECONDS = 10.0  # a worker's turn; beat wakes the next one
 PATIENCE = 60.0  # seconds a record waits for a database that went away
 SHORTEST_NAP = 0.01
 

@@ -4,15 +4,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
+from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
 from campaigns import lateness
 from campaigns.queries import claim as queries
 
-WORKERS = 4
-"""Turns that may run on one channel at a time, over all machines."""
+MOST_WORKERS = 64
 SLOT_LOCK = 730_144_190
+
+
+def workers() -> int:
+    """Turns that may run on one channel at a time, over all machines."""
+    return max(1, min(MOST_WORKERS, settings.DISPATCH_WORKERS))
 
 
 def tick(wake: Callable[[int], object], now: datetime | None = None) -> int:
@@ -33,8 +38,8 @@ def slot(channel_id: int) -> Iterator[bool]:
     """One of the channel's places for a turn; False when all are taken. A dead worker's place is free at once."""
     with connection.cursor() as cursor:
         taken = None
-        for number in range(WORKERS):
-            key = channel_id * WORKERS + number
+        for number in range(workers()):
+            key = channel_id * MOST_WORKERS + number
             cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [SLOT_LOCK, key])
             if cursor.fetchone()[0]:
                 taken = key

@@ -1,0 +1,93 @@
+"""Events that a provider tells only when asked: confirmed tasks, mailboxes, SMPP sessions, lost answers.
+
+They go through the inbox like all others: stored, committed, then acknowledged; so a kill tells them again.
+"""
+
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from campaigns.models import Clock
+from campaigns.queries import polling as queries
+from channels import inbox
+from channels.accounts import adapter_for
+from channels.adapters import adapter_class
+from channels.adapters.base import AdapterError, BaseAdapter, Inbound
+from channels.models import Channel
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 10_000  # references in one round; the next round goes on after them
+ROUNDS = 200  # polls of one visit: a provider with an endless stream does not hold a worker for ever
+POLL_LOCK = 730_144_191
+
+
+def poll_all(now: datetime | None = None) -> int:
+    """Ask every active channel that can be asked; returns how many events were new."""
+    done = 0
+    for channel in Channel.objects.filter(state=Channel.State.ACTIVE).select_related("brand").order_by("pk"):
+        with suppress(LookupError):
+            if adapter_class(channel.adapter).verbs() & {"poll", "status"}:
+                done += poll(channel, now)
+    return done
+
+
+def poll(channel: Channel, now: datetime | None = None) -> int:
+    """Ask one channel; one worker at a time. Returns how many events were new."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [POLL_LOCK, channel.pk])
+        if not cursor.fetchone()[0]:
+            return 0
+    try:
+        return _poll(channel, now or timezone.now())
+    except AdapterError as error:
+        log.warning("channel %s cannot be asked: %s", channel.pk, error)
+        return 0
+    finally:
+        if connection.is_usable():
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [POLL_LOCK, channel.pk])
+
+
+def _poll(channel: Channel, now: datetime) -> int:
+    adapter = adapter_for(channel)
+    verbs = adapter.verbs()
+    done = 0
+    if "poll" in verbs:
+        references = _next(channel, "poll", ["held", "unknown"], now)
+        for turn in range(ROUNDS):
+            events = adapter.poll(references if turn == 0 else ())
+            done += _keep(channel, adapter, events, now)
+            if not events:
+                break
+    if "status" in verbs:
+        references = _next(channel, "status", ["unknown"], now)
+        if references:
+            done += _keep(channel, adapter, adapter.status(references), now)
+    return done
+
+
+def _keep(channel: Channel, adapter: BaseAdapter, events: Sequence[Inbound], now: datetime) -> int:
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL synchronous_commit TO on")  # once acknowledged it is told to nobody again
+        new = inbox.store(channel, events, now)
+    adapter.acknowledge()
+    return new
+
+
+def _next(channel: Channel, verb: str, states: list[str], now: datetime) -> list[str]:
+    """The next references to ask for, in turns over all that are open."""
+    name = f"{verb}:{channel.pk}"
+    clock, _made = Clock.objects.get_or_create(name=name, defaults={"at": now})
+    rows = queries.open_references(channel.pk, states, clock.value, AT_ONCE)
+    if not rows and clock.value:
+        rows = queries.open_references(channel.pk, states, 0, AT_ONCE)
+    last = rows[-1][0] if len(rows) == AT_ONCE else 0
+    if last != clock.value:
+        Clock.objects.filter(name=name).update(at=now, value=last)
+    return [reference for _attempt, reference in rows]

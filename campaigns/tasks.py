@@ -1,0 +1,89 @@
+"""What workers do for campaigns. Rows are the truth: a task that is lost is found again by the next tick."""
+
+import logging
+
+from celery import shared_task
+from django.utils import timezone
+
+from campaigns import dispatch, exits, lifecycle, people_tasks, polling, pressure, responses, steering
+from campaigns.dispatch import waking
+
+log = logging.getLogger(__name__)
+
+STALE = 10.0  # seconds after which a wake-up that nobody heard is worth nothing: the next one came
+DRAIN = 0  # the inbox has its places beside those of channels
+
+
+@shared_task
+def tick() -> None:
+    """Looks once for due touches and wakes workers for their channels."""
+    dispatch.tick(_wake)
+
+
+def _wake(channel_id: int) -> None:
+    for _place in range(waking.workers()):
+        dispatch_channel.apply_async((channel_id,), expires=STALE)
+
+
+@shared_task
+def dispatch_channel(channel_id: int) -> None:
+    """A turn on one channel, if one of its places is free."""
+    with waking.slot(channel_id) as mine:
+        if mine:
+            done = dispatch.dispatch_channel(channel_id)
+            if done.claimed:
+                log.debug("channel %s: %s", channel_id, done)
+
+
+@shared_task
+def drain() -> None:
+    """Turns what came in into what it means."""
+    with waking.slot(DRAIN) as mine:
+        if mine:
+            responses.drain()
+
+
+@shared_task
+def sweep() -> None:
+    """Closes what dead workers, deadlines and silent providers left."""
+    dispatch.sweep(timezone.now())
+
+
+@shared_task
+def poll() -> None:
+    """Asks providers that tell nothing by themselves."""
+    polling.poll_all()
+
+
+@shared_task
+def steer() -> None:
+    """Brings audiences on platforms and people's tasks up to date."""
+    now = timezone.now()
+    steering.steer(now)
+    people_tasks.make(now)
+
+
+@shared_task
+def follow_orders() -> None:
+    """People who bought leave the campaigns that a conversion ends."""
+    exits.from_orders(timezone.now())
+
+
+@shared_task
+def follow_stages() -> None:
+    """People whose stage changed leave the campaigns that end with it."""
+    exits.from_stages(timezone.now())
+
+
+@shared_task
+def bring_policy_into_force() -> None:
+    """New rules of the contact policy, once the contacts of their window are known."""
+    pressure.bring_into_force(timezone.now())
+
+
+@shared_task
+def turn_campaigns() -> None:
+    """Starts campaigns whose time has come and finishes those whose end has passed."""
+    now = timezone.now()
+    lifecycle.start_due(now)
+    lifecycle.finish_due(now)
