@@ -10,6 +10,11 @@ ADMINISTRATION = _("Administration")
 
 def register() -> None:
     """Called once, when the app is ready."""
+    from audiences import cards as audience_cards
+    from config import cards
+
+    audience_cards.register()
+    cards.register()
     navigation.add("home", NavigationEntry(_("Home"), "config:home", "home", 0))
     navigation.add(
         "jobs",

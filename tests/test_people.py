@@ -1,15 +1,19 @@
 """Accounts, roles, API keys and one's own settings, on the screens."""
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
-from config import api_keys, people
-from config.models import ApiKey, User
+from audiences import jobs
+from audiences.models import Job, Segment
+from config import api_keys, heartbeat, people
+from config.models import ApiKey, Heartbeat, User
 
 pytestmark = pytest.mark.django_db
 
@@ -153,17 +157,36 @@ def test_a_time_zone_that_does_not_exist_is_refused(as_marketer: Client) -> None
     assert User.objects.get(username="marketer").zone == "Europe/Paris"
 
 
-def test_the_first_page_shows_the_first_ten_minutes_until_there_is_something_to_show(
-    as_marketer: Client, monkeypatch: Any
-) -> None:
-    from audiences import registers
-
-    monkeypatch.setattr(registers.home_cards, "_entries", {})
-    assert "The first ten minutes" in as_marketer.get("/").content.decode()
-    card = registers.HomeCard(
-        "wrong", "parts/stat.html", lambda request: {"label": "Broken imports", "value": "3"}
-    )
-    registers.home_cards.add("broken", card)
+def test_the_first_page_leads_a_newcomer_through_the_first_ten_minutes(as_marketer: Client) -> None:
     page = as_marketer.get("/").content.decode()
-    assert "Broken imports" in page
-    assert "The first ten minutes" not in page
+    assert "The first ten minutes" in page
+    assert "badge bg-green-lt" not in page
+    Segment.objects.create(name="Members", rule={"all": []})
+    page = as_marketer.get("/").content.decode()
+    assert page.count('class="done"') == 1
+
+
+def test_the_first_page_tells_of_failed_work_until_it_is_done(as_marketer: Client) -> None:
+    jobs.job_kind("home-test", lambda job: None, "Count of everybody")
+    try:
+        now = timezone.now()
+        Job.objects.create(kind="home-test", subject="a", state="failed", error="No rows.", finished_at=now)
+        Job.objects.create(kind="home-test", subject="b", state="running", done=1, total=9)
+        page = as_marketer.get("/").content.decode()
+        assert "No rows." in page
+        assert "1 / 9" in page
+        Job.objects.create(
+            kind="home-test", subject="a", state="done", finished_at=now + timedelta(seconds=1)
+        )
+        assert "No rows." not in as_marketer.get("/").content.decode()
+    finally:
+        del jobs.job_kinds._entries["home-test"]
+
+
+def test_the_first_page_tells_when_no_worker_is_at_work(as_marketer: Client) -> None:
+    assert "No worker is at work" in as_marketer.get("/").content.decode()
+    heartbeat.mark(heartbeat.WORKER)
+    heartbeat.mark(heartbeat.BEAT)
+    assert "No worker is at work" not in as_marketer.get("/").content.decode()
+    Heartbeat.objects.update(at=timezone.now() - timedelta(minutes=5))
+    assert "No worker is at work" in as_marketer.get("/").content.decode()

@@ -1,8 +1,10 @@
 """The first page: what needs me, what runs, what is wrong."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
@@ -10,7 +12,10 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext_lazy as _
 
 from audiences.access import ANYBODY, Role, has_role, needs
+from audiences.models import Customer, Segment
 from audiences.registers import home_cards
+from campaigns.models import Campaign
+from channels.models import Channel
 
 COLUMNS = (
     ("needs_me", _("What needs me"), "bell", _("Nothing waits for you.")),
@@ -27,6 +32,7 @@ class Step:
     text: Any
     url_names: tuple[str, ...]  # the first that resolves is linked
     roles: tuple[str, ...]
+    done: Callable[[], bool]
 
     @property
     def url(self) -> str:
@@ -38,6 +44,11 @@ class Step:
         return ""
 
 
+def _own_campaigns() -> QuerySet[Campaign]:
+    """Campaigns made here, not imported."""
+    return Campaign.objects.exclude(kind=Campaign.Kind.IMPORTED)
+
+
 STEPS = (
     Step(
         _("Import customers"),
@@ -46,37 +57,42 @@ STEPS = (
         ),
         ("audiences:new_import", "audiences:import_new", "audiences:imports"),
         (Role.MARKETER,),
+        Customer.objects.exists,
     ),
     Step(
         _("Build a segment"),
         _("Choose whom to reach. The builder counts as you type and shows the reach of each channel."),
         ("audiences:new_segment", "audiences:segment_new", "audiences:segments"),
         (Role.MARKETER,),
+        Segment.objects.exists,
     ),
     Step(
         _("Connect a channel"),
         _("Email, SMS, WeCom, an ad account, or a manual channel that only exports lists."),
-        ("channels:new_channel", "channels:channel_new", "channels:channels"),
+        ("channels:connect", "channels:channels"),
         (Role.CHANNEL_ADMIN,),
+        Channel.objects.exists,
     ),
     Step(
         _("Create a campaign"),
         _("Say how often each kind of person is to be reached on each channel, and with what budget."),
         ("campaigns:new_campaign", "campaigns:campaign_new", "campaigns:campaigns"),
         (Role.MARKETER,),
+        _own_campaigns().exists,
     ),
     Step(
         _("Have it approved, and watch it run"),
         _("Somebody else approves. Then coverage shows who was reached too often or too seldom, and why."),
         ("reports:coverage_index",),
         (Role.APPROVER, Role.FINANCE, Role.MARKETER),
+        _own_campaigns().filter(released_at__isnull=False).exists,
     ),
 )
 
 
 @needs(*ANYBODY)
 def home(request: HttpRequest) -> HttpResponse:
-    """Cards of all apps in three columns; with none at all, the first ten minutes."""
+    """Cards of all apps in three columns; above them the first ten minutes, until they are done."""
     cards: dict[str, list[str]] = {name: [] for name, *_rest in COLUMNS}
     for card in home_cards:
         context = card.context(request)
@@ -86,7 +102,11 @@ def home(request: HttpRequest) -> HttpResponse:
         {"name": name, "title": title, "icon": icon, "nothing": nothing, "cards": cards[name]}
         for name, title, icon, nothing in COLUMNS
     ]
-    steps = [{"step": step, "mine": has_role(request.user, *step.roles)} for step in STEPS]
+    steps = [
+        {"step": step, "mine": has_role(request.user, *step.roles), "done": step.done()} for step in STEPS
+    ]
     return render(
-        request, "config/home.html", {"columns": columns, "steps": steps, "empty": not any(cards.values())}
+        request,
+        "config/home.html",
+        {"columns": columns, "steps": steps, "newcomer": not all(step["done"] for step in steps)},
     )
