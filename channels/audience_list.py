@@ -26,7 +26,8 @@ WITH found AS (
     JOIN audiences_identity identity ON identity.customer_id = member.customer_id
         AND identity.kind = ANY(%(kinds)s) AND identity.invalid_at IS NULL
     WHERE member.audience_id = %(audience)s AND member.wanted AND NOT member.held
-    ORDER BY member.customer_id, array_position(%(kinds)s::text[], identity.kind::text), identity.id
+    ORDER BY member.customer_id, identity.id = member.identity_id DESC NULLS LAST,
+             array_position(%(kinds)s::text[], identity.kind::text), identity.id
 )
 UPDATE channels_platformaudiencemember member SET identity_id = found.identity_id, error = %(listed)s
 FROM found WHERE member.id = found.id

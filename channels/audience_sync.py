@@ -102,6 +102,11 @@ def sync(audience_id: int, now: datetime | None = None) -> Synced:
     return done
 
 
+def waiting(now: datetime) -> list[int]:
+    """Audiences of active channels where something is to be pushed now."""
+    return queries.waiting(now)
+
+
 def chunk_size(channel: Channel, now: datetime) -> int:
     """Members in one call: the platform's rule of the day."""
     told = rule_value(channel.medium, "audience_members_a_call", channel=channel, on=now.date(), default=CHUNK)
@@ -115,11 +120,12 @@ def _chunk(audience: PlatformAudience, wanted: bool, now: datetime, done: Synced
         claimed = queries.claim(audience.pk, wanted, chunk_size(channel, now), now, now + LEASE)
     if not claimed:
         return False
-    customers = [customer for _row, customer, _identity in claimed]
+    customers, before = [row[1] for row in claimed], [row[2] for row in claimed]
     if wanted:
-        found = queries.addresses(customers, channel.brand_id, channel.medium, adapter_class(channel.adapter).address_kinds)
+        kinds = adapter_class(channel.adapter).address_kinds
+        found = queries.addresses(customers, before, channel.brand_id, channel.medium, kinds)
     else:
-        found = queries.held_addresses(customers, [identity for _row, _customer, identity in claimed])
+        found = queries.held_addresses(customers, before)
     identities = {customer: identity for customer, identity, _kind, _value in found}
     changes = [AudienceChange(customer, kind, value) for customer, _identity, kind, value in found]
     missing = [customer for customer in customers if customer not in identities]

@@ -42,14 +42,16 @@ FROM differing WHERE member.id = differing.id
 RETURNING member.id, member.customer_id, member.identity_id
 """
 
-# Read right before the push: permission from the contact state, the best identity the platform takes.
+# Read right before the push: permission from the contact state, the best identity the platform takes; the one
+# pushed before is kept to, so that the platform never holds a person under two of them.
 ADDRESSES = f"""
 SELECT DISTINCT ON (claimed.customer_id) claimed.customer_id, identity.id, identity.kind, identity.value
-FROM unnest(%(customers)s::bigint[]) AS claimed (customer_id)
+FROM unnest(%(customers)s::bigint[], %(identities)s::bigint[]) AS claimed (customer_id, identity_id)
 JOIN audiences_contactstate state ON state.customer_id = claimed.customer_id AND {PERMITTED}
 JOIN audiences_identity identity ON identity.customer_id = claimed.customer_id
     AND identity.kind = ANY(%(kinds)s) AND identity.invalid_at IS NULL
-ORDER BY claimed.customer_id, array_position(%(kinds)s::text[], identity.kind::text), identity.id
+ORDER BY claimed.customer_id, identity.id = claimed.identity_id DESC NULLS LAST,
+         array_position(%(kinds)s::text[], identity.kind::text), identity.id
 """
 
 HELD_ADDRESSES = """
@@ -150,9 +152,14 @@ def claim(audience_id: int, wanted: bool, limit: int, now: datetime, until: date
     return _all(CLAIM, audience=audience_id, wanted=wanted, limit=limit, now=now, until=until)  # type: ignore[return-value]
 
 
-def addresses(customer_ids: Sequence[int], brand_id: int, medium: str, kinds: Sequence[str]) -> list[tuple[Any, ...]]:
-    """Of these customers those who permit the upload now, each with the best identity of these kinds."""
-    return _all(ADDRESSES, customers=list(customer_ids), brand=brand_id, medium=medium, kinds=list(kinds))
+def addresses(
+    customer_ids: Sequence[int], identity_ids: Sequence[int | None], brand_id: int, medium: str, kinds: Sequence[str]
+) -> list[tuple[Any, ...]]:
+    """Of these customers those who permit the upload now, each with the identity to push: as before, or the best."""
+    return _all(
+        ADDRESSES, customers=list(customer_ids), identities=list(identity_ids), brand=brand_id, medium=medium,
+        kinds=list(kinds),
+    )
 
 
 def held_addresses(customer_ids: Sequence[int], identity_ids: Sequence[int | None]) -> list[tuple[Any, ...]]:

@@ -1,0 +1,1 @@
+"""REST of channels: accounts, rules, inbox, money, audiences. Paths are in ``channels/api_urls.py``."""

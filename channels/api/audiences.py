@@ -1,0 +1,56 @@
+"""REST: audiences on ad platforms."""
+
+from typing import Any
+
+from rest_framework import generics, serializers
+
+from channels.api.channels import Guarded
+from channels.models import PlatformAudience
+from channels.queries import audience_sync as queries
+
+
+class PlatformAudienceSerializer(serializers.ModelSerializer[PlatformAudience]):
+    wanted_flight = serializers.DictField(read_only=True)
+    known_flight = serializers.DictField(read_only=True)
+
+    class Meta:
+        model = PlatformAudience
+        fields = (
+            "id", "channel", "campaign_id", "name", "external_id", "flight_reference", "wanted_flight", "known_flight",
+            "platform_size", "last_synced_at", "last_error",
+        )
+
+
+class OnePlatformAudienceSerializer(PlatformAudienceSerializer):
+    wanted = serializers.IntegerField(read_only=True)
+    held = serializers.IntegerField(read_only=True)
+    to_add = serializers.IntegerField(read_only=True)
+    to_remove = serializers.IntegerField(read_only=True)
+    troubled = serializers.IntegerField(read_only=True)
+
+    class Meta(PlatformAudienceSerializer.Meta):
+        fields = (*PlatformAudienceSerializer.Meta.fields, "wanted", "held", "to_add", "to_remove", "troubled")  # type: ignore[assignment]
+
+    def to_representation(self, instance: PlatformAudience) -> dict[str, Any]:
+        names = ("wanted", "held", "to_add", "to_remove", "troubled")
+        for name, n in zip(names, queries.counts(instance.pk), strict=True):
+            setattr(instance, name, n)
+        told: dict[str, Any] = super().to_representation(instance)
+        return told
+
+
+class PlatformAudiences(Guarded, generics.ListAPIView[PlatformAudience]):
+    """Audiences that platforms hold for us."""
+
+    serializer_class = PlatformAudienceSerializer
+    queryset = PlatformAudience.objects.all()
+    filterset_fields = ("channel", "campaign_id")
+    write_roles = ()
+
+
+class OnePlatformAudience(Guarded, generics.RetrieveAPIView[PlatformAudience]):
+    """One audience, with how far wanted and held agree."""
+
+    serializer_class = OnePlatformAudienceSerializer
+    queryset = PlatformAudience.objects.all()
+    write_roles = ()
