@@ -15,4 +15,6 @@ class AudiencesConfig(AppConfig):
 
         kinds.register()
         segment_kinds.register()
-        jobs.job_kind("import", batches.run, _("Import of a file"), (Role.MARKETER, Role.CHANNEL_ADMIN, Role.FINANCE))
+        jobs.job_kind(
+            "import", batches.run, _("Import of a file"), (Role.MARKETER, Role.CHANNEL_ADMIN, Role.FINANCE)
+        )

@@ -5,9 +5,10 @@ from audiences.models import Brand
 
 def default_brand() -> Brand:
     """The first brand; made if somebody removed all of them."""
-    return Brand.objects.order_by("id").first() or Brand.objects.get_or_create(
-        code="main", defaults={"name": "Main brand"}
-    )[0]
+    return (
+        Brand.objects.order_by("id").first()
+        or Brand.objects.get_or_create(code="main", defaults={"name": "Main brand"})[0]
+    )
 
 
 def brand_by_code(code: str) -> Brand:

@@ -14,6 +14,9 @@ from audiences.identity import survivor
 from audiences.models import Brand, Consent, ContactState, Identity, Suppression
 from audiences.vocabulary import Medium, Purpose, permission_key
 
+UNTOLD = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+"""When a grant was given of which nobody tells the time: any event with a time is newer."""
+
 GRANTED, WITHDRAWN = Consent.Status.GRANTED, Consent.Status.WITHDRAWN
 
 
@@ -102,7 +105,9 @@ def suppress(
 ) -> bool:
     """Put a normalised identity on the suppression list, whoever it belongs to now or later."""
     with transaction.atomic():
-        owner = Identity.objects.filter(kind=kind, issuer=issuer, value=value).values_list("customer_id").first()
+        owner = (
+            Identity.objects.filter(kind=kind, issuer=issuer, value=value).values_list("customer_id").first()
+        )
         if owner:
             contact_state.lock(owner)
         new = suppression.suppress([(kind, issuer, value)], reason, brand_id=brand_id, medium=medium)
@@ -120,8 +125,10 @@ def rebuild(customer_ids: Iterable[int]) -> None:
     """Compute ``allowed`` and ``blocked`` anew from consents and the suppression list, states locked."""
     for state in contact_state.lock(customer_ids):
         keys: dict[str, list[str]] = {GRANTED: [], WITHDRAWN: []}
-        for brand, medium, purpose, status in Consent.objects.filter(customer_id=state.pk).order_by("pk").values_list(
-            "brand_id", "medium", "purpose", "status"
+        for brand, medium, purpose, status in (
+            Consent.objects.filter(customer_id=state.pk)
+            .order_by("pk")
+            .values_list("brand_id", "medium", "purpose", "status")
         ):
             keys[status].append(permission_key(brand, medium, purpose))
         for row in suppression.of_customers([state.pk]):

@@ -16,9 +16,7 @@ def lock(customer_ids: Iterable[int]) -> list[ContactState]:
 
 def forms(brand_id: int | str, medium: str, purpose: str = Purpose.CONTACT) -> tuple[str, ...]:
     """The four entries of ``blocked`` that forbid a contact: itself, any brand, any medium, anything."""
-    return tuple(
-        permission_key(brand, kind, purpose) for brand in (brand_id, "*") for kind in (medium, "*")
-    )
+    return tuple(permission_key(brand, kind, purpose) for brand in (brand_id, "*") for kind in (medium, "*"))
 
 
 def permits(state: ContactState, brand_id: int, medium: str, purpose: str = Purpose.CONTACT) -> bool:
@@ -28,7 +26,9 @@ def permits(state: ContactState, brand_id: int, medium: str, purpose: str = Purp
     return not set(forms(brand_id, medium, purpose)) & set(state.blocked)
 
 
-def permitted_sql(state: str = "s", brand: str = "%s", medium: str = "%s", purpose: str = Purpose.CONTACT) -> str:
+def permitted_sql(
+    state: str = "s", brand: str = "%s", medium: str = "%s", purpose: str = Purpose.CONTACT
+) -> str:
     """The same as :func:`permits`, as an SQL condition on a contact state's alias.
 
     ``brand`` and ``medium`` are SQL expressions (text or placeholders, each used four or more times: give

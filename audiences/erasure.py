@@ -4,8 +4,8 @@ import datetime as dt
 
 from django.db import transaction
 from django.db.models import F, Value
-from django.db.models.functions import Cast, Concat
 from django.db.models.fields import CharField
+from django.db.models.functions import Cast, Concat
 from django.utils.translation import gettext as _
 
 from audiences import consent, contact_state, suppression

@@ -32,7 +32,9 @@ _PHONE = str.maketrans(PHONE_FROM, PHONE_TO, PHONE_DROPPED)
 MAINLAND_MOBILE = r"^(\+?86|0086)?1[3-9][0-9]{9}$"
 _MAINLAND_MOBILE = re.compile(MAINLAND_MOBILE)
 EMAIL = r"^[^@[:space:][:cntrl:],;<>()\"\\]+@[^@[:space:][:cntrl:],;<>()\"\\.]+(\.[^@[:space:][:cntrl:],;<>()\"\\.]+)+$"
-_EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f-\x9f,;<>()\"\\]+@[^@\s\x00-\x1f\x7f-\x9f,;<>()\"\\.]+(\.[^@\s\x00-\x1f\x7f-\x9f,;<>()\"\\.]+)+")
+_EMAIL = re.compile(
+    r"[^@\s\x00-\x1f\x7f-\x9f,;<>()\"\\]+@[^@\s\x00-\x1f\x7f-\x9f,;<>()\"\\.]+(\.[^@\s\x00-\x1f\x7f-\x9f,;<>()\"\\.]+)+"
+)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -144,6 +146,8 @@ def _owners(keys: Iterable[Key]) -> dict[Key, int]:
     wanted = set(keys)
     kinds, issuers, values = (list(column) for column in zip(*wanted, strict=True))
     rows = Identity.objects.filter(kind__in=kinds, issuer__in=issuers, value__in=values)
-    found = {(kind, issuer, value): owner for kind, issuer, value, owner in rows.values_list(
-        "kind", "issuer", "value", "customer_id")}
+    found = {
+        (kind, issuer, value): owner
+        for kind, issuer, value, owner in rows.values_list("kind", "issuer", "value", "customer_id")
+    }
     return {key: owner for key, owner in found.items() if key in wanted}

@@ -20,9 +20,7 @@ FILLED = ("name", "gender", "birth_date", "language", "country", "province", "ci
 """What the survivor takes over where it has nothing."""
 
 
-def merge(
-    absorbed_id: int, survivor_id: int, *, reason: str, by: str = "", now: dt.datetime
-) -> Merge:
+def merge(absorbed_id: int, survivor_id: int, *, reason: str, by: str = "", now: dt.datetime) -> Merge:
     """The survivor stands for both from now on.
 
     Both contact states are locked in customer order; contacts are united, blocks OR-ed, and followers
@@ -41,8 +39,12 @@ def merge(
         if away.erased or kept.erased:
             raise ValueError(_("One of them is erased."))
         customers = Customer.objects.select_for_update().order_by("pk").in_bulk([absorbed_id, survivor_id])
-        moved = list(Identity.objects.filter(customer_id=absorbed_id).order_by("pk").values_list("pk", flat=True))
-        pointed = list(Customer.objects.filter(merged_into_id=absorbed_id).order_by("pk").values_list("pk", flat=True))
+        moved = list(
+            Identity.objects.filter(customer_id=absorbed_id).order_by("pk").values_list("pk", flat=True)
+        )
+        pointed = list(
+            Customer.objects.filter(merged_into_id=absorbed_id).order_by("pk").values_list("pk", flat=True)
+        )
         detail = {
             "identities": moved,
             "pointed": pointed,
@@ -136,7 +138,9 @@ def _part(kept: ContactState, detail: dict[str, Any]) -> None:
     theirs = set(detail["absorbed"]["attempts"]) - set(detail["survivor"]["attempts"])
     contacts = [
         (at, attempt, channel)
-        for attempt, channel, at in zip(kept.recent_attempts, kept.recent_channels, kept.recent_at, strict=True)
+        for attempt, channel, at in zip(
+            kept.recent_attempts, kept.recent_channels, kept.recent_at, strict=True
+        )
         if attempt not in theirs
     ]
     _write(kept, contacts)

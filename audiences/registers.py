@@ -96,7 +96,9 @@ class ImportColumn:
     label: Any
     help: Any = ""
     required: bool = False
-    kind: str = "text"  # text, integer, decimal, datetime, date, boolean, json, identifier, phone, email, zone
+    kind: str = (
+        "text"  # text, integer, decimal, datetime, date, boolean, json, identifier, phone, email, zone
+    )
     choices: Sequence[str] = ()
     aliases: Sequence[str] = ()  # headers recognised without mapping, such as 手机号
     synonyms: Mapping[str, str] = field(default_factory=dict)  # cell in lower case → choice: {"男": "male"}

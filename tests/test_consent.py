@@ -86,7 +86,15 @@ def test_every_change_is_kept_and_a_repetition_is_none(brand: Brand) -> None:
 def test_rows_written_in_bulk_are_mirrored_too(brand: Brand) -> None:
     ids = [somebody(f"1381234567{n}") for n in range(4)]
     Consent.objects.bulk_create(
-        Consent(customer_id=one, brand=brand, medium=medium, status=status, source="x", occurred_at=NOW, received_at=NOW)
+        Consent(
+            customer_id=one,
+            brand=brand,
+            medium=medium,
+            status=status,
+            source="x",
+            occurred_at=NOW,
+            received_at=NOW,
+        )
         for one in ids
         for medium, status in (("sms", "granted"), ("email", "withdrawn"))
     )

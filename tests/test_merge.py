@@ -28,10 +28,16 @@ def test_the_survivor_gets_identities_contacts_and_blocks_and_history_stays() ->
     consent.grant(kept, brand.pk, "sms", "form", NOW)
     consent.grant(away, brand.pk, "email", "form", NOW)
     consent.opt_out(away, "sms", None, "asked", "reply", NOW)
-    Customer.objects.filter(pk=away).update(name="Ann", city="上海", attributes={"size": "M"}, stage="customer")
-    order = Order.objects.create(number="1", customer_id=away, placed_at=NOW, received_at=NOW, gross=9, paid=9)
+    Customer.objects.filter(pk=away).update(
+        name="Ann", city="上海", attributes={"size": "M"}, stage="customer"
+    )
+    order = Order.objects.create(
+        number="1", customer_id=away, placed_at=NOW, received_at=NOW, gross=9, paid=9
+    )
     ContactState.objects.filter(pk=kept).update(recent_attempts=[1], recent_channels=[5], recent_at=[NOW])
-    ContactState.objects.filter(pk=away).update(recent_attempts=[2], recent_channels=[6], recent_at=[NOW - HOUR])
+    ContactState.objects.filter(pk=away).update(
+        recent_attempts=[2], recent_channels=[6], recent_at=[NOW - HOUR]
+    )
 
     merge.merge(away, kept, reason="same person", by="ann", now=NOW)
 
@@ -64,7 +70,9 @@ def test_undo_restores_both() -> None:
     merge.undo(one.pk, by="bob", now=NOW)
 
     assert list(ContactState.objects.order_by("pk").values()) == before
-    assert list(Customer.objects.order_by("pk").values("pk", "name", "attributes", "merged_into_id")) == people
+    assert (
+        list(Customer.objects.order_by("pk").values("pk", "name", "attributes", "merged_into_id")) == people
+    )
     assert list(Identity.objects.order_by("pk").values()) == identities
     with pytest.raises(ValueError, match="already"):
         merge.undo(one.pk, by="bob", now=NOW)

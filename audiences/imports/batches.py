@@ -46,7 +46,10 @@ def receive(
     import_kinds.get(kind)
     if size > LARGEST_UPLOAD:
         raise UnreadableFile(
-            _("The file has %(size)s MB; %(most)s MB can be uploaded. Pack it as .csv.gz, split it, or use the command: manage.py import.")
+            _(
+                "The file has %(size)s MB; %(most)s MB can be uploaded. "
+                "Pack it as .csv.gz, split it, or use the command: manage.py import."
+            )
             % {"size": size >> 20, "most": LARGEST_UPLOAD >> 20}
         )
     source = reading.open_file(file, name)
@@ -77,7 +80,9 @@ def recognised(batch: ImportBatch) -> dict[str, str]:
     header = batch.options.get("header", [])
     told = {ours: name for ours, name in batch.mapping.items() if name in header}
     found = recognise(import_kinds.get(batch.kind), header)
-    return {ours: name for ours, name in found.items() if ours not in batch.mapping and name not in told.values()} | told
+    return {
+        ours: name for ours, name in found.items() if ours not in batch.mapping and name not in told.values()
+    } | told
 
 
 def fits(batch: ImportBatch) -> Recognised:
@@ -90,7 +95,11 @@ def start(batch: ImportBatch, user: Any = None) -> Job:
     fits(batch)
     with transaction.atomic():
         locked = ImportBatch.objects.select_for_update().get(pk=batch.pk)
-        if locked.state not in (ImportBatch.State.WAITING, ImportBatch.State.FAILED, ImportBatch.State.CANCELLED):
+        if locked.state not in (
+            ImportBatch.State.WAITING,
+            ImportBatch.State.FAILED,
+            ImportBatch.State.CANCELLED,
+        ):
             raise UnreadableFile(_("This file is loaded, or being loaded, already."))
         job = jobs.start("import", f"import:{batch.pk}", {"batch": batch.pk}, user)
         ImportBatch.objects.filter(pk=batch.pk).update(job=job, state=ImportBatch.State.RUNNING, error="")
@@ -118,7 +127,9 @@ def load_file(
 ) -> ImportBatch:
     """Load a file here and now, of any size, keeping no copy: the command's way."""
     import_kinds.get(kind)
-    batch = ImportBatch.objects.create(kind=kind, name=name[:254], mapping=dict(mapping), options=dict(options))
+    batch = ImportBatch.objects.create(
+        kind=kind, name=name[:254], mapping=dict(mapping), options=dict(options)
+    )
     return loading.load(batch, lambda: reading.open_file(file, name))
 
 
@@ -133,7 +144,9 @@ def load_rows(
     """Load rows of an API call here and now. Raises :class:`UnreadableFile`, or
     :class:`~audiences.imports.loading.Busy` when another load of the kind takes longer than ``patience`` s."""
     if len(rows) > LARGEST_CALL:
-        raise UnreadableFile(_("One call takes %(n)s rows; send several, or a file.") % {"n": f"{LARGEST_CALL:,}"})
+        raise UnreadableFile(
+            _("One call takes %(n)s rows; send several, or a file.") % {"n": f"{LARGEST_CALL:,}"}
+        )
     reading.from_rows(rows)
     batch = ImportBatch.objects.create(
         kind=kind, name="API", options=dict(options or {}), created_by_id=getattr(user, "pk", None)
@@ -189,7 +202,12 @@ def bad_rows_file(batch: ImportBatch) -> Iterator[bytes]:
     for row in bad_rows(batch):
         cells = row["cells"] if len(row["cells"]) == len(header) else _fitted(row["cells"], header)
         writer.writerow(
-            [*(_plain(cells[n]) for n in kept), row["line"], ", ".join(row["columns"]), _plain("; ".join(row["reasons"]))]
+            [
+                *(_plain(cells[n]) for n in kept),
+                row["line"],
+                ", ".join(row["columns"]),
+                _plain("; ".join(row["reasons"])),
+            ]
         )
         if line.tell() > 1 << 16:
             yield line.getvalue().encode()
@@ -209,7 +227,10 @@ def remove(batch: ImportBatch, user: Any = None) -> int:
             raise ValueError(_("Only a file that was loaded can be taken back."))
         gone = kind.remove(batch.pk)
         locked.state = ImportBatch.State.REMOVED
-        locked.totals = {**locked.totals, "removed": {"rows": gone, "by": str(user or ""), "at": timezone.now().isoformat()}}
+        locked.totals = {
+            **locked.totals,
+            "removed": {"rows": gone, "by": str(user or ""), "at": timezone.now().isoformat()},
+        }
         locked.save(update_fields=["state", "totals"])
     batch.refresh_from_db()
     return gone

@@ -84,7 +84,8 @@ def _choice(column: ImportColumn, v: str) -> str:
 def _phone(v: str) -> str:
     """Mainland mobiles; any other number is normalised by :func:`audiences.identity.phone` afterwards."""
     digits = f"translate({v}, {literal(PHONE_FROM + PHONE_DROPPED)}, {literal(PHONE_TO)})"
-    return f"CASE WHEN {digits} ~ {literal(MAINLAND_MOBILE)} THEN '+86' || right({digits}, 11) END"
+    return f"""CASE WHEN {v} ~ '^1[3-9][0-9]{{9}}$' THEN '+86' || {v}
+        WHEN {digits} ~ {literal(MAINLAND_MOBILE)} THEN '+86' || right({digits}, 11) END"""
 
 
 def _email(v: str) -> str:
@@ -115,7 +116,9 @@ def _day(v: str) -> str:
 def _date(v: str) -> str:
     plain = f"regexp_replace({_day(v)}, '[ T]00:00(:00([.]0+)?)?$', '')"
     good = f"{plain} ~ '^(18|19|20|21)[0-9]{{2}}(-[0-9]{{1,2}}-[0-9]{{1,2}}|[0-9]{{4}})$'"
-    return f"CASE WHEN {good} AND pg_input_is_valid({plain}, 'date') THEN ({plain})::date END"
+    return f"""CASE WHEN {v} ~ '^(18|19|20|21)[0-9]{{2}}-[0-9]{{2}}-[0-9]{{2}}$'
+        THEN CASE WHEN pg_input_is_valid({v}, 'date') THEN ({v})::date END
+        WHEN {good} AND pg_input_is_valid({plain}, 'date') THEN ({plain})::date END"""
 
 
 def _datetime(v: str) -> str:

@@ -56,7 +56,7 @@ def load(
     for attempt in range(1, TRIES + 1):
         try:
             with transaction.atomic():
-                _load(batch, reopen(), report, patience)
+                _load(batch, reopen(), report, patience, attempt)
             return batch
         except (UnreadableFile, *GZIP_FAULTS) as error:
             return _failed(batch, _told(error))
@@ -80,14 +80,16 @@ def load(
                 _failed(batch, _("The database could not do it: %(error)s") % {"error": error})
                 raise
         except Exception:
-            _failed(batch, _("The load was stopped by an error; nothing of it was kept. See the server's log."))
+            _failed(
+                batch, _("The load was stopped by an error; nothing of it was kept. See the server's log.")
+            )
             raise
         logger.warning("Import %s begins again: other work came between.", batch.pk)
         batch.refresh_from_db()
     raise AssertionError("unreachable")
 
 
-def _load(batch: ImportBatch, source: Source, report: Report, patience: float | None) -> None:
+def _load(batch: ImportBatch, source: Source, report: Report, patience: float | None, attempt: int) -> None:
     kind = import_kinds.get(batch.kind)
     found: Recognised = place(kind, source.header, batch.mapping)
     code = batch.options.get("brand")
@@ -100,6 +102,7 @@ def _load(batch: ImportBatch, source: Source, report: Report, patience: float | 
         brand_id=(brand_by_code(code) if code else default_brand()).pk,
         now=timezone.now(),
         options=batch.options,
+        attempt=attempt,
     )
     batch.state, batch.sha256, batch.size = ImportBatch.State.RUNNING, source.sha256, source.size
     batch.options = {**batch.options, "header": source.header}
@@ -113,15 +116,22 @@ def _load(batch: ImportBatch, source: Source, report: Report, patience: float | 
     batch.rows_bad = checking.check(staged)
     batch.rows_read = source.rows_seen + len(source.unread)
     report(2, 4, _("Loading %(n)s good rows") % {"n": f"{batch.rows_read - batch.rows_bad:,}"})
-    staged.execute("ANALYZE {rows}")
+    if batch.rows_bad:
+        staged.execute("ANALYZE {rows}")
     good = _sums(staged)
     counts = kind.load(staged)
     report(3, 4, _("Counting"))
-    batch.rows_new, batch.rows_changed, batch.rows_same = (counts.get(n, 0) for n in ("new", "changed", "same"))
+    batch.rows_new, batch.rows_changed, batch.rows_same = (
+        counts.get(n, 0) for n in ("new", "changed", "same")
+    )
     stored = kind.stored(staged) if kind.stored else {}
     batch.totals = {
         "sums": {
-            name: {"read": str(read[name]), "refused": str(read[name] - good[name]), "stored": _text(stored.get(name))}
+            name: {
+                "read": str(read[name]),
+                "refused": str(read[name] - good[name]),
+                "stored": _text(stored.get(name)),
+            }
             for name in kind.sums
             if name in staged.mapping
         },

@@ -16,6 +16,7 @@ import zipfile
 import zlib
 from codecs import getincrementaldecoder
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -86,7 +87,10 @@ class Source:
         self.unread.append(Unread(line, reason, list(cells)))
         if len(self.unread) > MAX_UNREAD:
             raise UnreadableFile(
-                _("More than %(n)s lines do not fit the header. Is it the right file, and is its delimiter one of , ; | or tab?")
+                _(
+                    "More than %(n)s lines do not fit the header. "
+                    "Is it the right file, and is its delimiter one of , ; | or tab?"
+                )
                 % {"n": f"{MAX_UNREAD:,}"}
             )
 
@@ -104,7 +108,11 @@ class Source:
             return None
         text = "\t".join(map(_escape, cells))
         if UNREADABLE in text or "\0" in text:
-            self._refuse(line, _("has characters that cannot be read"), [cell.replace("\0", UNREADABLE) for cell in cells])
+            self._refuse(
+                line,
+                _("has characters that cannot be read"),
+                [cell.replace("\0", UNREADABLE) for cell in cells],
+            )
             return None
         self.rows_seen += 1
         return f"{line}\t{text}\n"
@@ -143,7 +151,7 @@ def from_rows(rows: Sequence[Mapping[str, Any]]) -> Source:
 
 def _text(file: IO[bytes], sha256: str, size: int) -> Source:
     encoding, exact = _encoding(file)
-    stream = io.TextIOWrapper(file, encoding=encoding, errors="strict" if exact else "replace", newline="")
+    stream = _Characters(file, encoding=encoding, errors="strict" if exact else "replace", newline="")
     first = ""
     before = 0
     while not first.strip(" ,;|\t\r\n"):
@@ -159,9 +167,7 @@ def _text(file: IO[bytes], sha256: str, size: int) -> Source:
         header = next(csv.reader(io.StringIO(first, newline=""), delimiter=delimiter, strict=True))
     except csv.Error as error:
         raise UnreadableFile(_("The header line cannot be read: %(error)s.") % {"error": error}) from None
-    return _Text(
-        _named(header), encoding, delimiter, sha256, size, stream=stream, first_line=before + 1
-    )
+    return _Text(_named(header), encoding, delimiter, sha256, size, stream=stream, first_line=before + 1)
 
 
 @dataclass
@@ -297,7 +303,9 @@ def _outside_quotes(line: str) -> str:
 
 
 def _split(text: str) -> list[str]:
-    return [line + "\n" for line in text.split("\n")[:-1]] + ([tail] if (tail := text.rpartition("\n")[2]) else [])
+    return [line + "\n" for line in text.split("\n")[:-1]] + (
+        [tail] if (tail := text.rpartition("\n")[2]) else []
+    )
 
 
 # Workbooks and rows ------------------------------------------------------------------------------
@@ -320,7 +328,9 @@ def _sheet(file: IO[bytes], size: int) -> tuple[list[str], Iterator[list[Any]]]:
         rows = workbook.get_sheet_by_index(0).iter_rows()
         header = [_cell(cell).strip() for cell in next(rows, [])]
     except (CalamineError, zipfile.BadZipFile, OSError) as error:
-        raise UnreadableFile(_("This is no workbook that can be read: %(error)s.") % {"error": error}) from None
+        raise UnreadableFile(
+            _("This is no workbook that can be read: %(error)s.") % {"error": error}
+        ) from None
     while header and not header[-1]:
         header.pop()
     if not header:
@@ -388,6 +398,14 @@ def _cell(value: Any) -> str:
 
 
 # Small things ------------------------------------------------------------------------------------
+
+
+class _Characters(io.TextIOWrapper):
+    """Text of a file that belongs to the caller: it is not closed when nobody needs the text any more."""
+
+    def close(self) -> None:
+        with suppress(ValueError):
+            self.detach()
 
 
 class _Unpacked(gzip.GzipFile):

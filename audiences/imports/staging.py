@@ -14,7 +14,7 @@ from django.db import connection
 from audiences.imports import cells
 from audiences.imports.reading import RESERVED, Source
 from audiences.models import ImportBatch
-from audiences.registers import ImportColumn, ImportKind
+from audiences.registers import ImportKind
 
 WORK_MEM = "256MB"  # of one statement's sort or hash, in this transaction only
 _TABLE = re.compile(r"\{(raw|rows|bad)\}|\{work:(\w+)\}")
@@ -36,6 +36,7 @@ class Staged:
     brand_id: int
     now: dt.datetime
     options: Mapping[str, Any] = field(default_factory=dict)
+    attempt: int = 1  # the second time, keep others from writing instead of hoping
     counts: dict[str, int] = field(default_factory=dict)  # anything worth telling beside new/changed/same
 
     @property
@@ -148,7 +149,9 @@ def _copy(staged: Staged) -> None:
     with connection.cursor() as cursor:
         columns = ", ".join(f"c{n} text" for n in range(len(staged.source.header)))
         cursor.execute(f"CREATE UNLOGGED TABLE {staged.raw} (line bigint, {columns})")
-        cursor.execute(f"CREATE UNLOGGED TABLE {staged.bad} (line bigint, column_name text, value text, reason text)")
+        cursor.execute(
+            f"CREATE UNLOGGED TABLE {staged.bad} (line bigint, column_name text, value text, reason text)"
+        )
         with cursor.copy(f"COPY {staged.raw} (line, {names}) FROM STDIN") as copy:  # type: ignore[attr-defined]
             for block in staged.source.blocks():
                 copy.write(block)
@@ -164,32 +167,45 @@ def _copy(staged: Staged) -> None:
 
 
 def _type(staged: Staged) -> None:
-    """One pass over the raw cells: values, and whether any cell or required value is wanting."""
-    values, wanting = ["x.line"], []
+    """One pass over the raw cells: values, and whether any cell or required value is wanting.
+
+    OFFSET 0 keeps the levels apart: flattened, each cell was trimmed and matched four times, and the
+    statement took 8.1 s for a million rows of 8 columns instead of 2.6 s. It still runs in parallel.
+    """
+    trims, values, names, wanting = ["x.line"], ["t.line"], ["line"], []
     for column in staged.kind.columns:
+        names.append(column.name)
         if column.name not in staged.mapping:
             values.append(f"NULL::{cells.TYPES[column.kind]} AS {column.name}")
             if column.required:
                 wanting.append("true")
             continue
-        cell = cells.trimmed(staged.cell(column.name))
-        value = cells.value(column, cell)
-        values.append(f"({value})::{cells.TYPES[column.kind]} AS {column.name}")
+        trimmed = f"t{staged.mapping[column.name]}"
+        trims.append(f"{cells.trimmed(staged.cell(column.name))} AS {trimmed}")
+        values += [
+            f"({cells.value(column, f't.{trimmed}')})::{cells.TYPES[column.kind]} AS {column.name}",
+            f"t.{trimmed}",
+        ]
         if column.required:
-            wanting.append(f"({value}) IS NULL")
+            wanting.append(f"{column.name} IS NULL")
         elif not cells.never_bad(column):
-            wanting.append(f"({cell} IS NOT NULL AND ({value}) IS NULL)")
+            wanting.append(f"({trimmed} IS NOT NULL AND {column.name} IS NULL)")
     if staged.kind.takes_other_columns:
+        trims += [f"{cells.trimmed(f'x.c{n}')} AS t{n}" for n in staged.others.values()]
         values.append(f"{_extra(staged.others)} AS extra")
-    values.append(f"({' OR '.join(wanting) or 'false'}) AS broken")
-    staged.execute(f"CREATE UNLOGGED TABLE {{rows}} AS SELECT {', '.join(values)} FROM {{raw}} x")
+        names.append("extra")
+    staged.execute(
+        f"""CREATE UNLOGGED TABLE {{rows}} AS
+        SELECT {", ".join(names)}, ({" OR ".join(wanting) or "false"}) AS broken
+        FROM (SELECT {", ".join(values)} FROM (SELECT {", ".join(trims)} FROM {{raw}} x OFFSET 0) t OFFSET 0) v"""
+    )
 
 
 def _extra(others: Mapping[str, int]) -> str:
     """Columns that are none of ours, as a JSON object without the empty ones; NULL when there are none."""
     if not others:
         return "NULL::jsonb"
-    pairs: Sequence[str] = [f"{cells.literal(name)}, {cells.trimmed(f'x.c{n}')}" for name, n in others.items()]
+    pairs: Sequence[str] = [f"{cells.literal(name)}, t.t{n}" for name, n in others.items()]
     # A function takes 100 arguments at most.
     parts = [f"jsonb_build_object({', '.join(pairs[n : n + 50])})" for n in range(0, len(pairs), 50)]
     return f"nullif(jsonb_strip_nulls({' || '.join(parts)}), '{{}}'::jsonb)"

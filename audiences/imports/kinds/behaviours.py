@@ -10,11 +10,32 @@ from audiences.registers import ImportColumn, ImportKind
 
 COLUMNS = (
     *CUSTOMER_COLUMNS,
-    ImportColumn("kind", _("Kind"), _("Such as visit, search, add_to_cart."), kind="identifier", longest=40, required=True, aliases=("event", "event type", "behaviour", "behavior", "事件", "行为", "行为类型")),
-    ImportColumn("occurred_at", _("Time"), kind="datetime", required=True, aliases=("time", "timestamp", "date", "event time", "时间", "发生时间")),
-    ImportColumn("event_key", _("Key"), _("The event's id in its source. Without one, customer, kind and time make it."), kind="identifier", longest=120, aliases=("event id", "key", "id", "事件id", "唯一键")),
+    ImportColumn(
+        "kind",
+        _("Kind"),
+        _("Such as visit, search, add_to_cart."),
+        kind="identifier",
+        longest=40,
+        required=True,
+        aliases=("event", "event type", "behaviour", "behavior", "事件", "行为", "行为类型"),
+    ),
+    ImportColumn(
+        "occurred_at",
+        _("Time"),
+        kind="datetime",
+        required=True,
+        aliases=("time", "timestamp", "date", "event time", "时间", "发生时间"),
+    ),
+    ImportColumn(
+        "event_key",
+        _("Key"),
+        _("The event's id in its source. Without one, customer, kind and time make it."),
+        kind="identifier",
+        longest=120,
+        aliases=("event id", "key", "id", "事件id", "唯一键"),
+    ),
     ImportColumn("source", _("Source"), kind="identifier", longest=40, aliases=("来源",)),
-)  # fmt: skip
+)
 
 
 def check(staged: Staged) -> None:
@@ -22,7 +43,8 @@ def check(staged: Staged) -> None:
 
 
 def load(staged: Staged) -> dict[str, int]:
-    key = "coalesce(r.event_key, left(md5(concat_ws('|', r.customer_id, r.kind, r.occurred_at AT TIME ZONE 'UTC', r.extra)), 32))"
+    told = "concat_ws('|', r.customer_id, r.kind, r.occurred_at AT TIME ZONE 'UTC', r.extra)"
+    key = f"coalesce(r.event_key, md5({told}))"
     return upsert(
         staged,
         table="audiences_behaviourevent",
@@ -44,12 +66,13 @@ def remove(batch_id: int) -> int:
     """Remove the events this batch brought."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "DELETE FROM audiences_behaviourevent WHERE attributes @> jsonb_build_object('import', %s::bigint)", [batch_id]
+            "DELETE FROM audiences_behaviourevent WHERE attributes @> jsonb_build_object('import', %s::bigint)",
+            [batch_id],
         )
         return int(cursor.rowcount)
 
 
-KIND = ImportKind(
+KIND: ImportKind = ImportKind(
     _("Behaviours"),
     COLUMNS,
     load,

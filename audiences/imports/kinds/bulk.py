@@ -39,12 +39,16 @@ def bare(tables: Sequence[str], when: bool) -> Iterator[bool]:
         cursor.execute(DEFINITIONS, {"tables": list(tables)})
         found: list[tuple[str, str, str, bool, bool]] = cursor.fetchall()
         for table, name, _definition, _foreign, constraint in found:
-            cursor.execute(f'ALTER TABLE {table} DROP CONSTRAINT "{name}"' if constraint else f"DROP INDEX {name}")
+            cursor.execute(
+                f'ALTER TABLE {table} DROP CONSTRAINT "{name}"' if constraint else f"DROP INDEX {name}"
+            )
         yield True
         cursor.execute("SELECT set_config('maintenance_work_mem', '512MB', true)")
         # Keys first: a foreign key is checked through them.
         for table, name, definition, _foreign, constraint in sorted(found, key=lambda one: one[3]):
-            cursor.execute(f'ALTER TABLE {table} ADD CONSTRAINT "{name}" {definition}' if constraint else definition)
+            cursor.execute(
+                f'ALTER TABLE {table} ADD CONSTRAINT "{name}" {definition}' if constraint else definition
+            )
         for table in tables:
             cursor.execute(f"ANALYZE {table}")
         cursor.execute("SET CONSTRAINTS ALL DEFERRED")

@@ -10,17 +10,45 @@ from audiences.models import Brand
 from audiences.registers import ImportColumn, ImportKind
 from audiences.vocabulary import Medium, Purpose
 
-MEDIA = {"短信": "sms", "邮件": "email", "企微": "wecom", "企业微信": "wecom", "公众号": "official_account", "推送": "app_push", "电话": "call", "信函": "mail"}  # fmt: skip
+MEDIA = {
+    "短信": "sms",
+    "邮件": "email",
+    "企微": "wecom",
+    "企业微信": "wecom",
+    "公众号": "official_account",
+    "推送": "app_push",
+    "电话": "call",
+    "信函": "mail",
+}
 
 COLUMNS = (
     *CUSTOMER_COLUMNS,
-    ImportColumn("medium", _("Medium"), required=True, choices=tuple(Medium.values), synonyms=MEDIA, aliases=("channel", "媒介", "渠道")),
-    ImportColumn("granted", _("Granted"), _("Yes: permitted. No: withdrawn."), kind="boolean", required=True, aliases=("consent", "status", "opt in", "授权", "是否同意", "同意")),
+    ImportColumn(
+        "medium",
+        _("Medium"),
+        required=True,
+        choices=tuple(Medium.values),
+        synonyms=MEDIA,
+        aliases=("channel", "媒介", "渠道"),
+    ),
+    ImportColumn(
+        "granted",
+        _("Granted"),
+        _("Yes: permitted. No: withdrawn."),
+        kind="boolean",
+        required=True,
+        aliases=("consent", "status", "opt in", "授权", "是否同意", "同意"),
+    ),
     ImportColumn("purpose", _("Purpose"), choices=tuple(Purpose.values), aliases=("用途",)),
     ImportColumn("brand_code", _("Brand"), longest=32, aliases=("brand", "品牌")),
-    ImportColumn("occurred_at", _("Time"), kind="datetime", aliases=("consent time", "date", "time", "授权时间", "时间")),
+    ImportColumn(
+        "occurred_at",
+        _("Time"),
+        kind="datetime",
+        aliases=("consent time", "date", "time", "授权时间", "时间"),
+    ),
     ImportColumn("consent_source", _("Source"), longest=120, aliases=("source", "来源", "授权来源")),
-)  # fmt: skip
+)
 
 
 def check(staged: Staged) -> None:
@@ -62,10 +90,12 @@ def load(staged: Staged) -> dict[str, int]:
     return {"new": new, "changed": written - new, "same": total - written}
 
 
-KIND = ImportKind(
+KIND: ImportKind = ImportKind(
     _("Consents"),
     COLUMNS,
     load,
     check=check,
-    help=_("What customers permit. An older event never overrides a newer one, and no file lifts an opt-out."),
+    help=_(
+        "What customers permit. An older event never overrides a newer one, and no file lifts an opt-out."
+    ),
 )

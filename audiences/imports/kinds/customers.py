@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 
 from audiences.imports.kinds import permissions, persons
-from audiences.imports.kinds.people import CUSTOMER_COLUMNS, claims
+from audiences.imports.kinds.people import CUSTOMER_COLUMNS, IDENTITIES, claims
 from audiences.imports.staging import Staged
 from audiences.registers import ImportColumn, ImportKind
 from audiences.vocabulary import Medium, Purpose, Stage
@@ -45,22 +45,44 @@ _CONSENTS = tuple(
         _("Consent: %(medium)s") % {"medium": medium.label},
         _("Yes or no. Empty says nothing."),
         kind="boolean",
-        aliases=(f"{medium} consent", f"{medium} opt in", *((f"{name}授权", f"同意{name}") if (name := _CHINESE_MEDIA.get(medium)) else ())),
+        aliases=(
+            f"{medium} consent",
+            f"{medium} opt in",
+            *((f"{name}授权", f"同意{name}") if (name := _CHINESE_MEDIA.get(medium)) else ()),
+        ),
     )
     for medium in Medium
 )
 
 COLUMNS = (
     *CUSTOMER_COLUMNS,
-    ImportColumn("name", _("Name"), longest=200, aliases=("full name", "customer name", "姓名", "名字", "客户姓名", "昵称")),
+    ImportColumn(
+        "name",
+        _("Name"),
+        longest=200,
+        aliases=("full name", "customer name", "姓名", "名字", "客户姓名", "昵称"),
+    ),
     ImportColumn(
         "gender",
         _("Gender"),
         choices=("female", "male", "other"),
-        synonyms={"f": "female", "m": "male", "女": "female", "男": "male", "woman": "female", "man": "male", "其他": "other"},
+        synonyms={
+            "f": "female",
+            "m": "male",
+            "女": "female",
+            "男": "male",
+            "woman": "female",
+            "man": "male",
+            "其他": "other",
+        },
         aliases=("sex", "性别"),
     ),
-    ImportColumn("birth_date", _("Birth date"), kind="date", aliases=("birthday", "date of birth", "dob", "birth", "生日", "出生日期")),
+    ImportColumn(
+        "birth_date",
+        _("Birth date"),
+        kind="date",
+        aliases=("birthday", "date of birth", "dob", "birth", "生日", "出生日期"),
+    ),
     ImportColumn(
         "birth_calendar",
         _("Birth calendar"),
@@ -70,34 +92,61 @@ COLUMNS = (
     ),
     ImportColumn("language", _("Language"), longest=16, aliases=("lang", "语言")),
     ImportColumn("zone", _("Time zone"), kind="zone", aliases=("timezone", "tz", "时区")),
-    ImportColumn("country", _("Country"), _("Two letters, such as CN."), longest=2, aliases=("country code", "国家")),
+    ImportColumn(
+        "country", _("Country"), _("Two letters, such as CN."), longest=2, aliases=("country code", "国家")
+    ),
     ImportColumn("province", _("Province"), longest=80, aliases=("state", "region", "省", "省份")),
     ImportColumn("city", _("City"), longest=80, aliases=("town", "城市", "市")),
     ImportColumn(
         "stage",
         _("Stage"),
         choices=tuple(Stage.values),
-        synonyms={"粉丝": "prospect", "潜客": "prospect", "会员": "member", "客户": "customer", "顾客": "customer",
-                  "超级用户": "advocate", "kol": "advocate"},
+        synonyms={
+            "粉丝": "prospect",
+            "潜客": "prospect",
+            "会员": "member",
+            "客户": "customer",
+            "顾客": "customer",
+            "超级用户": "advocate",
+            "kol": "advocate",
+        },
         aliases=("lifecycle", "lifecycle stage", "阶段", "生命周期"),
     ),
-    ImportColumn("tags", _("Tags"), _("Several are separated by a comma, semicolon or bar."), longest=4000, aliases=("labels", "tag", "标签")),
+    ImportColumn(
+        "tags",
+        _("Tags"),
+        _("Several are separated by a comma, semicolon or bar."),
+        longest=4000,
+        aliases=("labels", "tag", "标签"),
+    ),
     *_CONSENTS,
-    ImportColumn("consent_upload", _("Consent: upload to platforms"), kind="boolean", aliases=("upload consent", "平台上传授权")),
-    ImportColumn("consent_time", _("Time of consent"), kind="datetime", aliases=("consent date", "opt in time", "授权时间", "同意时间")),
-    ImportColumn("consent_source", _("Source of consent"), longest=120, aliases=("opt in source", "授权来源", "同意来源")),
-)  # fmt: skip
+    ImportColumn(
+        "consent_upload",
+        _("Consent: upload to platforms"),
+        kind="boolean",
+        aliases=("upload consent", "平台上传授权"),
+    ),
+    ImportColumn(
+        "consent_time",
+        _("Time of consent"),
+        kind="datetime",
+        aliases=("consent date", "opt in time", "授权时间", "同意时间"),
+    ),
+    ImportColumn(
+        "consent_source",
+        _("Source of consent"),
+        longest=120,
+        aliases=("opt in source", "授权来源", "同意来源"),
+    ),
+)
 
 
 def check(staged: Staged) -> None:
-    persons.refuse_placeholders(staged)
-    staged.take_out()
-    claims(staged)
+    named = [name for name in IDENTITIES if staged.has(name)] + ["customer_id"] * staged.has("customer_id")
     staged.refuse(
         "",
         _t("names nobody: give a phone, an e-mail, a member number or another identity"),
-        "NOT EXISTS (SELECT FROM {work:claims} c WHERE c.line = r.line)"
-        + (" AND r.customer_id IS NULL" if staged.has("customer_id") else ""),
+        " AND ".join(f"r.{name} IS NULL" for name in named) or "true",
     )
     if staged.has("customer_id"):
         staged.refuse(
@@ -106,18 +155,22 @@ def check(staged: Staged) -> None:
             "r.customer_id IS NOT NULL AND NOT EXISTS (SELECT FROM audiences_customer c WHERE c.id = r.customer_id)",
         )
     staged.take_out()
-    if staged.options.get("merge") == "refuse" and persons.own(staged):
-        persons.refuse_several(staged)
+    claims(staged)
+    if persons.own(staged):
+        persons.refuse_placeholders(staged)
+        if staged.options.get("merge") == "refuse":
+            persons.refuse_several(staged)
 
 
 def load(staged: Staged) -> dict[str, int]:
     """Find or bear the person of each row, then bring name, identities, consents and tags up to date."""
-    if staged.options.get("merge") == "refuse":
-        staged.execute("DROP TABLE {work:owned}, {work:shared}, {work:tangle}")
-        staged.execute(
-            "DELETE FROM {work:claims} c WHERE EXISTS (SELECT FROM {bad} b WHERE b.line = c.line)"
-        )
-    tangled = persons.own(staged)
+    tangled = persons.is_tangled(staged)
+    if tangled and staged.execute(
+        "DELETE FROM {work:claims} c WHERE EXISTS (SELECT FROM {bad} b WHERE b.line = c.line)"
+    ):
+        # Rows that tied others together were refused: who is who must be asked again.
+        persons.disown(staged)
+        tangled = persons.own(staged)
     several = persons.several(staged) if tangled else []
     persons.settle(staged, tangled)
     _said(staged)
@@ -155,9 +208,15 @@ def _faces(staged: Staged, tangled: bool) -> str:
         f"coalesce(r.{name}, {default}) AS {name}" if staged.has(name) else f"{default} AS {name}"
         for name, default in FACE.items()
     )
-    source = "{work:faces} r WHERE r.born" if tangled else "{rows} r JOIN {work:persons} p USING (line) WHERE p.born"
+    source = (
+        "{work:faces} r WHERE r.born"
+        if tangled
+        else "{rows} r JOIN {work:persons} p USING (line) WHERE p.born"
+    )
     who = "r" if tangled else "p"
-    return f"SELECT {who}.customer_id, {columns}, coalesce(r.extra, '{{}}'::jsonb) AS attributes FROM {source}"
+    return (
+        f"SELECT {who}.customer_id, {columns}, coalesce(r.extra, '{{}}'::jsonb) AS attributes FROM {source}"
+    )
 
 
 def _united_faces(staged: Staged) -> str:
@@ -302,7 +361,8 @@ def remove(batch_id: int) -> int:
     with connection.cursor() as cursor:
         cursor.execute(REFERRING, {"own": list(OWN_TABLES)})
         used = " ".join(
-            f'AND NOT EXISTS (SELECT FROM "{table}" x WHERE x.{column} = c.id)' for table, column in cursor.fetchall()
+            f'AND NOT EXISTS (SELECT FROM "{table}" x WHERE x.{column} = c.id)'
+            for table, column in cursor.fetchall()
         )
         cursor.execute(
             f"""
@@ -318,7 +378,10 @@ def remove(batch_id: int) -> int:
             {"source": source},
         )
         ids = [one for (one,) in cursor.fetchall()]
-        cursor.execute("SELECT 1 FROM audiences_contactstate WHERE customer_id = ANY (%s) ORDER BY customer_id FOR UPDATE", [ids])
+        cursor.execute(
+            "SELECT 1 FROM audiences_contactstate WHERE customer_id = ANY (%s) ORDER BY customer_id FOR UPDATE",
+            [ids],
+        )
         # Consents first: their trigger writes to the contact state and to the history.
         for table in ("audiences_consent", *(name for name in OWN_TABLES if name != "audiences_consent")):
             cursor.execute(f"DELETE FROM {table} WHERE customer_id = ANY (%s)", [ids])  # noqa: S608
@@ -326,12 +389,14 @@ def remove(batch_id: int) -> int:
         return int(cursor.rowcount)
 
 
-KIND = ImportKind(
+KIND: ImportKind = ImportKind(
     _("Customers"),
     COLUMNS,
     load,
     check=check,
-    help=_("People with their identities, consents and tags. Columns that are none of ours become attributes."),
+    help=_(
+        "People with their identities, consents and tags. Columns that are none of ours become attributes."
+    ),
     remove=remove,
     takes_other_columns=True,
     url_name="audiences:customers",

@@ -14,30 +14,93 @@ from audiences.imports.staging import Staged
 from audiences.registers import ImportColumn, ImportKind
 
 NUMBER = ImportColumn(
-    "number", _("Order number"), kind="identifier", longest=80, required=True,
+    "number",
+    _("Order number"),
+    kind="identifier",
+    longest=80,
+    required=True,
     aliases=("order id", "order no", "order number", "basket id", "订单号", "订单编号", "单号"),
-)  # fmt: skip
+)
 SOURCE = ImportColumn(
-    "source", _("Source"), _("The shop or till the number comes from; numbers are unique in it."), kind="identifier",
-    longest=40, aliases=("shop", "channel", "来源", "店铺", "渠道"),
-)  # fmt: skip
+    "source",
+    _("Source"),
+    _("The shop or till the number comes from; numbers are unique in it."),
+    kind="identifier",
+    longest=40,
+    aliases=("shop", "channel", "来源", "店铺", "渠道"),
+)
 AMOUNTS = ("gross", "paid", "returned", "tax", "margin")
 
 ORDER_COLUMNS = (
     NUMBER,
     SOURCE,
-    ImportColumn("placed_at", _("Placed at"), kind="datetime", required=True, aliases=("order time", "order date", "date", "purchased at", "transaction timestamp", "paid at", "下单时间", "订单时间", "支付时间", "付款时间")),
+    ImportColumn(
+        "placed_at",
+        _("Placed at"),
+        kind="datetime",
+        required=True,
+        aliases=(
+            "order time",
+            "order date",
+            "date",
+            "purchased at",
+            "transaction timestamp",
+            "paid at",
+            "下单时间",
+            "订单时间",
+            "支付时间",
+            "付款时间",
+        ),
+    ),
     *CUSTOMER_COLUMNS,
-    ImportColumn("paid", _("Paid"), _("What the customer paid, VAT included."), kind="decimal", required=True, aliases=("amount", "total", "sales value", "revenue", "实付", "实付金额", "支付金额", "金额", "订单金额")),
-    ImportColumn("gross", _("Gross"), _("Before discounts; as paid when empty."), kind="decimal", aliases=("list amount", "原价", "应付金额", "吊牌金额")),
-    ImportColumn("returned", _("Returned"), kind="decimal", aliases=("refund", "refunded", "退款", "退款金额")),
+    ImportColumn(
+        "paid",
+        _("Paid"),
+        _("What the customer paid, VAT included."),
+        kind="decimal",
+        required=True,
+        aliases=(
+            "amount",
+            "total",
+            "sales value",
+            "revenue",
+            "实付",
+            "实付金额",
+            "支付金额",
+            "金额",
+            "订单金额",
+        ),
+    ),
+    ImportColumn(
+        "gross",
+        _("Gross"),
+        _("Before discounts; as paid when empty."),
+        kind="decimal",
+        aliases=("list amount", "原价", "应付金额", "吊牌金额"),
+    ),
+    ImportColumn(
+        "returned", _("Returned"), kind="decimal", aliases=("refund", "refunded", "退款", "退款金额")
+    ),
     ImportColumn("returned_at", _("Returned at"), kind="datetime", aliases=("refund time", "退款时间")),
     ImportColumn("tax", _("VAT included"), kind="decimal", aliases=("vat", "tax", "税额")),
-    ImportColumn("margin", _("Contribution margin"), kind="decimal", aliases=("gross profit", "毛利", "毛利额")),
-    ImportColumn("currency", _("Currency"), _("Three letters; that of the installation when empty."), longest=3, aliases=("币种", "货币")),
+    ImportColumn(
+        "margin", _("Contribution margin"), kind="decimal", aliases=("gross profit", "毛利", "毛利额")
+    ),
+    ImportColumn(
+        "currency",
+        _("Currency"),
+        _("Three letters; that of the installation when empty."),
+        longest=3,
+        aliases=("币种", "货币"),
+    ),
     ImportColumn("store", _("Store"), longest=80, aliases=("store id", "门店", "门店编号")),
-    ImportColumn("offer_code", _("Offer code"), longest=80, aliases=("coupon", "coupon code", "coupon upc", "优惠码", "优惠券码", "券码")),
-)  # fmt: skip
+    ImportColumn(
+        "offer_code",
+        _("Offer code"),
+        longest=80,
+        aliases=("coupon", "coupon code", "coupon upc", "优惠码", "优惠券码", "券码"),
+    ),
+)
 
 
 def check(staged: Staged) -> None:
@@ -113,7 +176,7 @@ def remove(batch_id: int) -> int:
         return int(cursor.rowcount)
 
 
-ORDERS = ImportKind(
+ORDERS: ImportKind = ImportKind(
     _("Orders"),
     ORDER_COLUMNS,
     load,
@@ -127,27 +190,49 @@ ORDERS = ImportKind(
 LINE_COLUMNS = (
     NUMBER,
     SOURCE,
-    ImportColumn("line_number", _("Line"), _("Position in the order, from 1."), kind="integer", aliases=("line", "line no", "行号", "序号")),
-    ImportColumn("sku", _("SKU"), kind="identifier", longest=80, required=True, aliases=("product id", "product", "item", "商品编码", "商品编号", "货号")),
+    ImportColumn(
+        "line_number",
+        _("Line"),
+        _("Position in the order, from 1."),
+        kind="integer",
+        aliases=("line", "line no", "行号", "序号"),
+    ),
+    ImportColumn(
+        "sku",
+        _("SKU"),
+        kind="identifier",
+        longest=80,
+        required=True,
+        aliases=("product id", "product", "item", "商品编码", "商品编号", "货号"),
+    ),
     ImportColumn("quantity", _("Quantity"), kind="decimal", aliases=("qty", "数量", "件数")),
-    ImportColumn("amount", _("Amount"), _("Paid for this line."), kind="decimal", required=True, aliases=("sales value", "paid", "line total", "金额", "实付金额")),
-)  # fmt: skip
+    ImportColumn(
+        "amount",
+        _("Amount"),
+        _("Paid for this line."),
+        kind="decimal",
+        required=True,
+        aliases=("sales value", "paid", "line total", "金额", "实付金额"),
+    ),
+)
 
 
 def check_lines(staged: Staged) -> None:
     staged.refuse(
-        "line_number", _t("stands twice for this order"),
+        "line_number",
+        _t("stands twice for this order"),
         """r.line_number IS NOT NULL AND (coalesce(r.source, 'import'), r.number, r.line_number) IN (
             SELECT coalesce(source, 'import'), number, line_number FROM {rows}
             GROUP BY 1, 2, 3 HAVING count(*) > 1 AND count(DISTINCT (sku, amount)) > 1
         )""",
-    )  # fmt: skip
+    )
     staged.refuse(
-        "number", _t("no order has this number; load the orders first"),
+        "number",
+        _t("no order has this number; load the orders first"),
         """NOT EXISTS (
             SELECT FROM audiences_order o WHERE o.source = coalesce(r.source, 'import') AND o.number = r.number
         )""",
-    )  # fmt: skip
+    )
 
 
 def load_lines(staged: Staged) -> dict[str, int]:
@@ -169,7 +254,13 @@ def load_lines(staged: Staged) -> dict[str, int]:
         table="audiences_orderline",
         key=("order_id", "line"),
         row_key=("r.order_id", "r.n"),
-        values={"order_id": "r.order_id", "line": "r.n", "product_id": "r.product_id", "quantity": "r.quantity", "amount": "r.amount"},
+        values={
+            "order_id": "r.order_id",
+            "line": "r.n",
+            "product_id": "r.product_id",
+            "quantity": "r.quantity",
+            "amount": "r.amount",
+        },
         changes={"product_id": "r.product_id", "quantity": "r.quantity", "amount": "r.amount"},
         rows="{work:lines}",
     )
@@ -183,7 +274,7 @@ def stored_lines(staged: Staged) -> dict[str, Any]:
     return {"amount": found[0][0]}
 
 
-LINES = ImportKind(
+LINES: ImportKind = ImportKind(
     _("Order lines"),
     LINE_COLUMNS,
     load_lines,

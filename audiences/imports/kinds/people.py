@@ -20,22 +20,58 @@ IDENTITY_COLUMNS = (
         _("Phone"),
         _("Any common writing; without a country it is a Chinese number."),
         kind="phone",
-        aliases=("mobile", "mobile phone", "tel", "telephone", "cell", "手机", "手机号", "手机号码", "电话", "电话号码", "联系电话"),
+        aliases=(
+            "mobile",
+            "mobile phone",
+            "tel",
+            "telephone",
+            "cell",
+            "手机",
+            "手机号",
+            "手机号码",
+            "电话",
+            "电话号码",
+            "联系电话",
+        ),
     ),
-    ImportColumn("email", _("Email"), kind="email", aliases=("e-mail", "mail", "email address", "邮箱", "电子邮箱", "电子邮件")),
+    ImportColumn(
+        "email",
+        _("Email"),
+        kind="email",
+        aliases=("e-mail", "mail", "email address", "邮箱", "电子邮箱", "电子邮件"),
+    ),
     ImportColumn(
         "member_number",
         _("Member number"),
         _("Of the brand of the load."),
         kind="identifier",
-        aliases=("member", "member no", "member id", "membership number", "card number", "会员号", "会员编号", "会员卡号", "卡号"),
+        aliases=(
+            "member",
+            "member no",
+            "member id",
+            "membership number",
+            "card number",
+            "会员号",
+            "会员编号",
+            "会员卡号",
+            "卡号",
+        ),
     ),
     ImportColumn(
         "external_id",
         _("External id"),
         _("The id another system gives the customer."),
         kind="identifier",
-        aliases=("customer key", "crm id", "user id", "household key", "客户编号", "客户id", "用户id", "外部id"),
+        aliases=(
+            "customer key",
+            "crm id",
+            "user id",
+            "household key",
+            "客户编号",
+            "客户id",
+            "用户id",
+            "外部id",
+        ),
     ),
     ImportColumn(
         "external_system",
@@ -51,17 +87,47 @@ IDENTITY_COLUMNS = (
         kind="identifier",
         aliases=("external_userid", "wecom id", "企业微信id", "企微外部联系人id", "企微id"),
     ),
-    ImportColumn("wecom_corp", _("WeCom corp id"), kind="identifier", longest=80, aliases=("corpid", "企业id", "企微企业id")),
-    ImportColumn("openid", _("OpenID"), _("Of an official account or a mini program."), kind="identifier", aliases=("公众号openid",)),
-    ImportColumn("openid_app", _("App id of the OpenID"), kind="identifier", longest=80, aliases=("appid", "公众号appid")),
+    ImportColumn(
+        "wecom_corp",
+        _("WeCom corp id"),
+        kind="identifier",
+        longest=80,
+        aliases=("corpid", "企业id", "企微企业id"),
+    ),
+    ImportColumn(
+        "openid",
+        _("OpenID"),
+        _("Of an official account or a mini program."),
+        kind="identifier",
+        aliases=("公众号openid",),
+    ),
+    ImportColumn(
+        "openid_app",
+        _("App id of the OpenID"),
+        kind="identifier",
+        longest=80,
+        aliases=("appid", "公众号appid"),
+    ),
     ImportColumn("unionid", _("UnionID"), kind="identifier"),
-    ImportColumn("device", _("Device id"), kind="identifier", aliases=("device id", "idfa", "oaid", "设备号", "设备id")),
-    ImportColumn("device_kind", _("Kind of device id"), kind="identifier", longest=80, aliases=("设备号类型",)),
-    ImportColumn("postal", _("Postal address key"), kind="identifier", aliases=("address", "地址", "邮寄地址")),
+    ImportColumn(
+        "device", _("Device id"), kind="identifier", aliases=("device id", "idfa", "oaid", "设备号", "设备id")
+    ),
+    ImportColumn(
+        "device_kind", _("Kind of device id"), kind="identifier", longest=80, aliases=("设备号类型",)
+    ),
+    ImportColumn(
+        "postal", _("Postal address key"), kind="identifier", aliases=("address", "地址", "邮寄地址")
+    ),
 )
 CUSTOMER_COLUMNS = (
     *IDENTITY_COLUMNS,
-    ImportColumn("customer_id", _("Customer"), _("Our own number of the customer."), kind="integer", aliases=("evenreach id",)),
+    ImportColumn(
+        "customer_id",
+        _("Customer"),
+        _("Our own number of the customer."),
+        kind="integer",
+        aliases=("evenreach id",),
+    ),
 )
 """What a row that names a customer may bring; one of them suffices."""
 
@@ -77,10 +143,15 @@ _CLAIMS = {
     "device": "(8, 'device', coalesce(lower(r.device_kind), ''), lower(r.device))",
     "postal": "(9, 'postal', '', r.postal)",
 }
+IDENTITIES = tuple(_CLAIMS)
+"""The columns that hold an identity's value."""
 
 
 def claims(staged: Staged) -> int:
     """Make ``{work:claims}``: line, priority, kind, issuer and value of every identity in ``{rows}``."""
+    if staged.attempt > 1:
+        # Somebody told of the same people while the first try was under way: readers go on, writers wait.
+        staged.execute("LOCK TABLE audiences_identity IN SHARE ROW EXCLUSIVE MODE")
     wanted = [sql for column, sql in _CLAIMS.items() if staged.has(column)]
     if not wanted:
         wanted = ["(0, '', '', NULL::text)"]

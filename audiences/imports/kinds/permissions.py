@@ -1,9 +1,11 @@
 """What rows say of consent, for any kind that brings it: set-based, by the rules of :mod:`audiences.consent`.
 
 An older event never overrides a newer one. A row without a time may make a first statement or withdraw, but
-never grant again what was withdrawn: nobody knows which came first. A file lifts no suppression.
+never grant again what was withdrawn: nobody knows which came first, and any event with a time is newer. A
+file lifts no suppression.
 """
 
+from audiences.consent import UNTOLD
 from audiences.imports.staging import Staged
 from audiences.models import Suppression
 from audiences.queries.suppression import BLOCKS
@@ -34,7 +36,8 @@ WHERE p.erased_at IS NULL AND (c.id IS NULL OR {newer})
 WRITE = """
 INSERT INTO audiences_consent AS c
     (customer_id, brand_id, medium, purpose, status, source, occurred_at, received_at)
-SELECT customer_id, brand_id, medium, purpose, status, source, coalesce(occurred_at, %(now)s), %(now)s
+SELECT customer_id, brand_id, medium, purpose, status, source,
+    coalesce(occurred_at, CASE status WHEN 'granted' THEN %(untold)s ELSE %(now)s END), %(now)s
 FROM {work:consents} ORDER BY customer_id
 ON CONFLICT (customer_id, brand_id, medium, purpose) DO UPDATE
 SET status = excluded.status, source = excluded.source, occurred_at = excluded.occurred_at,
@@ -71,4 +74,4 @@ def write(staged: Staged) -> int:
         )
     # Weighed before the states were locked: what was told meanwhile counts too.
     staged.execute(f"DELETE FROM {{work:consents}} s USING audiences_consent c WHERE {SAME} AND NOT {NEWER}")
-    return staged.execute(WRITE)
+    return staged.execute(WRITE, untold=UNTOLD)

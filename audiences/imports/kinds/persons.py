@@ -17,6 +17,9 @@ from audiences import merge
 from audiences.imports.kinds.bulk import bare
 from audiences.imports.loading import Interfered
 from audiences.imports.staging import Staged
+from audiences.models import Suppression
+from audiences.queries import suppression as queries
+from audiences.suppression import pads
 
 SHARED_BY = 20
 """So many people may share a phone in one load; beyond that it is a placeholder such as the shop's own."""
@@ -132,6 +135,15 @@ def own(staged: Staged, lines: str = "{rows}") -> bool:
     return True
 
 
+def is_tangled(staged: Staged) -> bool:
+    return bool(staged.fetch("SELECT EXISTS (SELECT FROM {work:tangle})")[0][0])
+
+
+def disown(staged: Staged) -> None:
+    """Forget what :func:`own` found."""
+    staged.execute("DROP TABLE {work:owned}, {work:shared}, {work:tangle}")
+
+
 def _leaders(edges: list[tuple[int, int]]) -> Iterable[tuple[int, int]]:
     """(line, first line of the same person) from edges between lines and what they share."""
     pairs = np.array(edges, dtype=np.int64)
@@ -238,8 +250,10 @@ def bear(staged: Staged, faces: str, tangled: bool, **params: object) -> int:
     ``faces``: a query of what each newborn looks like. ``{work:told}`` (customer_id) is made: customers who
     existed and gained an identity. Raises :class:`Interfered` when another process wrote one meanwhile.
     """
-    born = int(staged.fetch("SELECT count(DISTINCT customer_id) FROM {work:persons} WHERE born")[0][0])
-    existing = staged.fetch("SELECT count(*) FROM (SELECT FROM audiences_customer LIMIT %(n)s) c", n=born)[0][0]
+    born = int(staged.fetch("SELECT count(*) FROM {work:persons} WHERE born AND line = leader")[0][0])
+    existing = staged.fetch("SELECT count(*) FROM (SELECT FROM audiences_customer LIMIT %(n)s) c", n=born)[0][
+        0
+    ]
     staged.execute("CREATE UNLOGGED TABLE {work:told} (customer_id bigint)")
     try:
         with bare(BORN_TABLES, when=born >= LARGE and existing < born) as is_bare:
@@ -247,16 +261,20 @@ def bear(staged: Staged, faces: str, tangled: bool, **params: object) -> int:
                 staged.execute(CUSTOMERS.replace("{faces}", faces), **params)
             _identities(staged, tangled, "" if is_bare else "ON CONFLICT DO NOTHING")
     except IntegrityError as error:
-        if isinstance(error.__cause__, UniqueViolation) and error.__cause__.diag.table_name == "audiences_identity":
+        if (
+            isinstance(error.__cause__, UniqueViolation)
+            and error.__cause__.diag.table_name == "audiences_identity"
+        ):
             raise Interfered from error  # told by somebody else before the tables were locked
         raise
-    strangers = staged.fetch(
-        """SELECT 1 FROM {work:claims} c JOIN {work:persons} p USING (line)
-        JOIN audiences_identity i USING (kind, issuer, value)
-        WHERE (NOT p.born OR p.line <> p.leader) AND i.customer_id <> p.customer_id LIMIT 1"""
-    )
-    if strangers:
-        raise Interfered
+    if staged.table("known", "SELECT line, customer_id FROM {work:persons} WHERE NOT born OR line <> leader"):
+        strangers = staged.fetch(
+            """SELECT 1 FROM {work:known} p JOIN {work:claims} c USING (line)
+            JOIN audiences_identity i USING (kind, issuer, value)
+            WHERE i.customer_id <> p.customer_id LIMIT 1"""
+        )
+        if strangers:
+            raise Interfered
     return born
 
 
@@ -282,7 +300,9 @@ def _identities(staged: Staged, tangled: bool, conflict: str) -> None:
 
 def bear_unknown(staged: Staged) -> int:
     """For rows of another kind: customers for identities nobody has; ``{work:named}`` gets their lines."""
-    staged.execute("DELETE FROM {work:claims} c WHERE EXISTS (SELECT FROM {work:named} n WHERE n.line = c.line)")
+    staged.execute(
+        "DELETE FROM {work:claims} c WHERE EXISTS (SELECT FROM {work:named} n WHERE n.line = c.line)"
+    )
     lines = "(SELECT DISTINCT line, NULL::bigint AS customer_id FROM {work:claims})"
     tangled = own(staged, lines)
     settle(staged, tangled, lines)
@@ -294,23 +314,25 @@ def bear_unknown(staged: Staged) -> int:
 
 def suppress_newcomers(staged: Staged) -> int:
     """Make the suppression list hold for customers who gained identities in this load."""
-    from audiences.models import Suppression
-    from audiences.queries import suppression as queries
-    from audiences.suppression import pads
-
     if not Suppression.objects.exists():
         return 0
-    ids = [one for (one,) in staged.fetch(
-        "SELECT customer_id FROM {work:told} UNION SELECT customer_id FROM {work:persons} WHERE born"
-    )]
+    ids = [
+        one
+        for (one,) in staged.fetch(
+            "SELECT customer_id FROM {work:told} UNION SELECT customer_id FROM {work:persons} WHERE born"
+        )
+    ]
     return queries.apply(ids, pads())
 
 
 def states_to_lock(staged: Staged) -> list[int]:
     """Customers that exist and gain an identity, which may be on the suppression list."""
-    return [one for (one,) in staged.fetch(
-        f"""SELECT DISTINCT p.customer_id FROM {{work:claims}} c JOIN {{work:persons}} p USING (line)
+    if not Suppression.objects.exists():
+        return []
+    return [
+        one
+        for (one,) in staged.fetch(
+            f"""SELECT DISTINCT p.customer_id FROM {{work:claims}} c JOIN {{work:persons}} p USING (line)
         WHERE NOT p.born AND {UNTOLD}"""
-    )]
-
-
+        )
+    ]

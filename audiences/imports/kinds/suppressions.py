@@ -15,10 +15,17 @@ from audiences.vocabulary import Medium
 
 COLUMNS = (
     *IDENTITY_COLUMNS,
-    ImportColumn("medium", _("Medium"), _("Empty: every medium."), choices=tuple(Medium.values), synonyms=MEDIA, aliases=("channel", "媒介", "渠道")),
+    ImportColumn(
+        "medium",
+        _("Medium"),
+        _("Empty: every medium."),
+        choices=tuple(Medium.values),
+        synonyms=MEDIA,
+        aliases=("channel", "媒介", "渠道"),
+    ),
     ImportColumn("brand_code", _("Brand"), _("Empty: every brand."), longest=32, aliases=("brand", "品牌")),
     ImportColumn("reason", _("Reason"), longest=120, aliases=("原因", "备注")),
-)  # fmt: skip
+)
 
 
 def check(staged: Staged) -> None:
@@ -31,9 +38,10 @@ def check(staged: Staged) -> None:
     staged.take_out()
     claims(staged)
     staged.refuse(
-        "", _t("names nobody: give a phone, an e-mail or another identity"),
+        "",
+        _t("names nobody: give a phone, an e-mail or another identity"),
         "NOT EXISTS (SELECT FROM {work:claims} c WHERE c.line = r.line)",
-    )  # fmt: skip
+    )
 
 
 def load(staged: Staged) -> dict[str, int]:
@@ -42,6 +50,7 @@ def load(staged: Staged) -> dict[str, int]:
         "hashed",
         f"""SELECT i.line, i.kind, i.issuer, i.value, {queries.DIGEST.format(i="i")} AS digest
         FROM {{work:claims}} i JOIN {{rows}} r USING (line)""",
+        index="",
         **pads(),
     )
     staged.table("new_lines", "SELECT NULL::text AS digest WHERE false")
@@ -58,9 +67,12 @@ def load(staged: Staged) -> dict[str, int]:
         """,
         reason=f"import {staged.batch.pk}",
     )
-    owners = [one for (one,) in staged.fetch(
-        "SELECT DISTINCT i.customer_id FROM audiences_identity i JOIN {work:hashed} h USING (kind, issuer, value)"
-    )]
+    owners = [
+        one
+        for (one,) in staged.fetch(
+            "SELECT DISTINCT i.customer_id FROM audiences_identity i JOIN {work:hashed} h USING (kind, issuer, value)"
+        )
+    ]
     persons.lock(staged, owners)
     staged.counts["blocked"] = queries.apply(owners, pads())
     staged.counts["listed"] = new
@@ -71,10 +83,12 @@ def load(staged: Staged) -> dict[str, int]:
     return {"new": lines, "changed": 0, "same": total - lines}
 
 
-KIND = ImportKind(
+KIND: ImportKind = ImportKind(
     _("Do-not-contact list"),
     COLUMNS,
     load,
     check=check,
-    help=_("Addresses of people who must not be contacted. Only keyed hashes are stored; no load lifts them."),
+    help=_(
+        "Addresses of people who must not be contacted. Only keyed hashes are stored; no load lifts them."
+    ),
 )

@@ -32,4 +32,6 @@ def load(staged: Staged) -> dict[str, int]:
     return {"new": new, "changed": 0, "same": total - new}
 
 
-KIND = ImportKind(_("Tags"), COLUMNS, load, check=check, help=_("Labels on customers, one a row."))
+KIND: ImportKind = ImportKind(
+    _("Tags"), COLUMNS, load, check=check, help=_("Labels on customers, one a row.")
+)

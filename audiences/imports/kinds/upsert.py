@@ -30,10 +30,14 @@ def upsert(
     total = int(staged.fetch(f"SELECT count(*) FROM {rows} r")[0][0])
     match = " AND ".join(f"t.{name} = {sql}" for name, sql in zip(key, keys, strict=True))
     sets = ", ".join(f"{name} = coalesce({sql}, t.{name})" for name, sql in changes.items())
-    differs = " OR ".join(f"coalesce({sql}, t.{name}) IS DISTINCT FROM t.{name}" for name, sql in changes.items())
-    changed = staged.execute(f"UPDATE {table} t SET {sets} FROM {{work:last}} r WHERE {match} AND ({differs})")
+    differs = " OR ".join(
+        f"coalesce({sql}, t.{name}) IS DISTINCT FROM t.{name}" for name, sql in changes.items()
+    )
+    changed = staged.execute(
+        f"UPDATE {table} t SET {sets} FROM {{work:last}} r WHERE {match} AND ({differs})"
+    )
     new = staged.execute(
-        f"""INSERT INTO {table} ({', '.join(values)}) SELECT {', '.join(values.values())} FROM {{work:last}} r
+        f"""INSERT INTO {table} ({", ".join(values)}) SELECT {", ".join(values.values())} FROM {{work:last}} r
         WHERE NOT EXISTS (SELECT FROM {table} t WHERE {match})
         ORDER BY r.line ON CONFLICT DO NOTHING"""
     )
