@@ -16,7 +16,7 @@ from facebook_business.exceptions import FacebookRequestError
 from facebook_business.session import FacebookSession
 
 from channels.adapters.base import AdapterError, AudienceChange, Flight
-from channels.adapters.meta import Adapter, flight_for_audience
+from channels.adapters.meta import BY_AUDIENCE, Adapter
 from channels.sandbox.people import Person
 from channels.sandbox.server import Sandbox
 from channels.vocabulary import Guarantee, PriceModel
@@ -40,6 +40,10 @@ def people(n: int, first: int = 0) -> list[AudienceChange]:
 def flight(reference: str = "", **fields: Any) -> Flight:
     fields = {"budget": Decimal("700"), "starts_on": TODAY, "ends_on": TODAY + dt.timedelta(days=6)} | fields
     return Flight(reference, cap_exposures=3, cap_days=7, **fields)
+
+
+def for_audience(audience: str, **fields: Any) -> Flight:
+    return flight(f"{BY_AUDIENCE}{audience}", **fields)
 
 
 class TestMeta(AdapterContract):
@@ -135,9 +139,9 @@ def test_nobody_listening_is_an_error_that_may_pass(sandbox: Sandbox) -> None:  
 
 def test_a_flight_is_set_once_and_sends_only_what_differs(adapter: Adapter, sandbox: Sandbox) -> None:  # noqa: F811
     audience = adapter.sync_audience("", "F", people(30), []).external_id
-    told = adapter.set_flight(flight_for_audience(flight(), audience))
+    told = adapter.set_flight(for_audience(audience))
     assert told == flight(told.reference)
-    assert adapter.set_flight(flight_for_audience(flight(), audience)) == told, "the ad set is found again"
+    assert adapter.set_flight(for_audience(audience)) == told, "the ad set is found again"
     assert sandbox.counters("meta")["adset"] == 1
     before = len(sandbox.log_lines("meta", "object"))
     changed = adapter.set_flight(flight(told.reference, budget=Decimal("900.50")))
@@ -156,12 +160,12 @@ def test_a_flight_meta_refuses_is_final_and_says_why(adapter: Adapter) -> None:
     assert not caught.value.retryable
     audience = adapter.sync_audience("", "F", people(30), []).external_id
     with pytest.raises(AdapterError, match="minor units"):
-        adapter.set_flight(flight_for_audience(flight(budget=Decimal("0.50")), audience))
+        adapter.set_flight(for_audience(audience, budget=Decimal("0.50")))
 
 
 def test_reports_keep_to_budget_and_cap_and_tell_totals_only(adapter: Adapter, sandbox: Sandbox) -> None:  # noqa: F811
     result = adapter.sync_audience("", "R", people(1000), [])
-    adset = adapter.set_flight(flight_for_audience(flight(), result.external_id)).reference
+    adset = adapter.set_flight(for_audience(result.external_id)).reference
     for n in range(7):
         sandbox.call(sandbox.account.deliver, adset, TODAY + dt.timedelta(days=n))
     rows = [row for n in range(8) for row in adapter.fetch_report(TODAY + dt.timedelta(days=n))]
@@ -185,7 +189,7 @@ def test_reports_keep_to_budget_and_cap_and_tell_totals_only(adapter: Adapter, s
 
 def test_a_small_budget_binds_before_the_cap(adapter: Adapter, sandbox: Sandbox) -> None:  # noqa: F811
     audience = adapter.sync_audience("", "S", people(1000), []).external_id
-    adset = adapter.set_flight(flight_for_audience(flight(budget=Decimal("7")), audience)).reference
+    adset = adapter.set_flight(for_audience(audience, budget=Decimal("7"))).reference
     for n in range(7):
         sandbox.call(sandbox.account.deliver, adset, TODAY + dt.timedelta(days=n))
     spend = [row.spend for n in range(7) for row in adapter.fetch_report(TODAY + dt.timedelta(days=n))]
@@ -201,7 +205,7 @@ def test_a_report_of_many_ad_sets_is_fetched_page_by_page(sandbox: Sandbox, monk
     adsets = set()
     for n in range(5):
         audience = made.sync_audience("", f"A{n}", people(100, first=100 * n), []).external_id
-        adsets.add(made.set_flight(flight_for_audience(flight(), audience)).reference)
+        adsets.add(made.set_flight(for_audience(audience)).reference)
     for adset in adsets:
         sandbox.call(sandbox.account.deliver, adset, TODAY)
     rows = made.fetch_report(TODAY)
@@ -215,7 +219,7 @@ def test_delivery_goes_on_after_a_restart_where_it_was(tmp_path: Path) -> None:
     with start_sandbox(tmp_path) as first:
         made = Adapter(meta_account(first))
         audience = made.sync_audience("", "R", people(200), []).external_id
-        adset = made.set_flight(flight_for_audience(flight(), audience)).reference
+        adset = made.set_flight(for_audience(audience)).reference
         first.call(first.account.deliver, adset, TODAY, 0.5)
         (before,) = made.fetch_report(TODAY)
         made.close()
@@ -224,7 +228,7 @@ def test_delivery_goes_on_after_a_restart_where_it_was(tmp_path: Path) -> None:
         assert made.fetch_report(TODAY) == [before]
         second.call(second.account.deliver, adset, TODAY)
         (after,) = made.fetch_report(TODAY)
-        assert made.set_flight(flight_for_audience(flight(), audience)).reference == adset
+        assert made.set_flight(for_audience(audience)).reference == adset
         made.close()
     assert before.exposures is not None
     assert after.exposures is not None
@@ -237,7 +241,7 @@ def test_today_is_delivered_while_simulated_time_passes_and_people_see_it(tmp_pa
         made = Adapter(meta_account(running))
         audience = made.sync_audience("", "L", people(200), []).external_id
         today = dt.datetime.now(dt.UTC).astimezone(running.account._zone).date()
-        made.set_flight(flight_for_audience(flight(starts_on=today, ends_on=today), audience))
+        made.set_flight(for_audience(audience, starts_on=today, ends_on=today))
         running.wait(lambda: made.fetch_report(today))
         running.wait(lambda: running.counters("market").get("social touches"))
         made.close()
@@ -265,7 +269,7 @@ def test_the_sandbox_serves_metas_own_sdk(sdk: AdAccount, adapter: Adapter, sand
     assert adapter.sync_audience("", "SDK", people(1, first=1), []).external_id == made["id"]
     assert sandbox.call(lambda: len(sandbox.account.members[made["id"]])) == 1, "their hash is our hash"
     adapter.sync_audience(made["id"], "SDK", people(100), [])
-    adset = adapter.set_flight(flight_for_audience(flight(), made["id"])).reference
+    adset = adapter.set_flight(for_audience(made["id"])).reference
     sandbox.call(sandbox.account.deliver, adset, TODAY)
     day = {"since": TODAY.isoformat(), "until": TODAY.isoformat()}
     (theirs,) = sdk.get_insights(

@@ -10,7 +10,6 @@ import hmac
 import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
@@ -403,8 +402,3 @@ def _regained(answer: httpx.Response) -> float:
 def _moment(text: str) -> dt.datetime:
     """A time as Meta writes it (``2026-11-23T00:00:00+0800``)."""
     return dt.datetime.fromisoformat(text)
-
-
-def flight_for_audience(flight: Flight, audience: str) -> Flight:
-    """The same flight for the ad set of an audience, which :meth:`Adapter.set_flight` finds or makes."""
-    return replace(flight, reference=f"{BY_AUDIENCE}{audience}")

@@ -295,8 +295,9 @@ class Crowd:
     def _order_row(self, order: dict[str, Any]) -> dict[str, str]:
         person = self.people.people[order["row"]]
         row = {
-            "number": order["number"], "placed_at": dt.datetime.now(dt.UTC).isoformat(), "paid": f"{order['paid']:.2f}",
-            "member_number": person.member_number, "phone": person.phone, "email": person.email,
+            "number": order["number"], "source": "sandbox", "placed_at": dt.datetime.now(dt.UTC).isoformat(),
+            "paid": f"{order['paid']:.2f}", "member_number": person.member_number, "phone": person.phone,
+            "email": person.email,
         }  # fmt: skip
         return {name: value for name, value in row.items() if value}
 

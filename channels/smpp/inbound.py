@@ -32,7 +32,9 @@ _ECHO = re.compile(r"\btext:", re.IGNORECASE)
 class Reading:
     """How this SMSC writes."""
 
-    ids: str = "same"  # same, hex_then_decimal, decimal_then_hex: the id in the answer, then in a receipt's text
+    ids: str = (
+        "same"  # same, hex_then_decimal, decimal_then_hex: the id in the answer, then in a receipt's text
+    )
     reference_tlv: int = 0
     zone: str = ""  # of "done date"; unknown: the time of arrival counts
     opt_out_words: Collection[str] = ()
@@ -121,7 +123,9 @@ def _message(delivered: Delivered, octets: bytes, reading: Reading, now: dt.date
     if (delivered.esm_class or 0) & HAS_HEADER and octets:
         octets = octets[octets[0] + 1 :]
     coding = delivered.data_coding or 0
-    text = {8: sms_text.decode_ucs2, 3: lambda raw: raw.decode("latin-1")}.get(coding, sms_text.decode_gsm7)(octets)
+    text = {8: sms_text.decode_ucs2, 3: lambda raw: raw.decode("latin-1")}.get(coding, sms_text.decode_gsm7)(
+        octets
+    )
     sender = _phone((delivered.source_addr or b"").decode("latin-1"), delivered.source_addr_ton)
     number = (delivered.destination_addr or b"").decode("latin-1")
     word = text.strip().strip("。.!！ ").upper()

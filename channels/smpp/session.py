@@ -62,13 +62,17 @@ class Session(Client):  # type: ignore[misc]
 
     _socket: Any
 
-    def __init__(self, host: str, port: int, *, timeout: float, tls: bool = False, verify: bool = True) -> None:
+    def __init__(
+        self, host: str, port: int, *, timeout: float, tls: bool = False, verify: bool = True
+    ) -> None:
         context = None
         if tls:
             context = ssl.create_default_context()
             if not verify:
                 context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        super().__init__(host, port, timeout=timeout, allow_unknown_opt_params=True, logger_name="smpplib.evenreach")
+        super().__init__(
+            host, port, timeout=timeout, allow_unknown_opt_params=True, logger_name="smpplib.evenreach"
+        )
         self._tls_context = context
         self._read = b""
         self._answered: dict[int, int] = {}  # sequence of our enquire_link → status
@@ -104,7 +108,9 @@ class Session(Client):  # type: ignore[misc]
 
     # -- sending -----------------------------------------------------------------------------------------
     def exchange(
-        self, window: int, following: Callable[[], tuple[Key, int, bytes] | None],
+        self,
+        window: int,
+        following: Callable[[], tuple[Key, int, bytes] | None],
         answered: Callable[[Key, int, str], None],
     ) -> list[Key]:
         """Keep ``window`` messages on their way until ``following`` gives no more and all are answered.
@@ -135,7 +141,11 @@ class Session(Client):  # type: ignore[misc]
                     if command in {SUBMIT_SM_RESP, GENERIC_NACK} and sequence in waiting:
                         key, _ = waiting.pop(sequence)
                         message_id = pdu[16:].split(b"\0", 1)[0].decode("latin-1")
-                        answered(key, status or (consts.SMPP_ESME_RSYSERR if command == GENERIC_NACK else 0), message_id)
+                        answered(
+                            key,
+                            status or (consts.SMPP_ESME_RSYSERR if command == GENERIC_NACK else 0),
+                            message_id,
+                        )
                     else:
                         self._other(command, status, sequence, pdu)
         except Lost as error:
@@ -157,7 +167,11 @@ class Session(Client):  # type: ignore[misc]
 
     def confirm(self, sequences: list[int], status: int = consts.SMPP_ESME_ROK) -> None:
         """Answer deliver_sm: the SMSC may forget them. Raises :class:`Lost`."""
-        self._write(b"".join(HEADER.pack(17, DELIVER_SM | RESPONSE, status, sequence) + b"\0" for sequence in sequences))
+        self._write(
+            b"".join(
+                HEADER.pack(17, DELIVER_SM | RESPONSE, status, sequence) + b"\0" for sequence in sequences
+            )
+        )
 
     def parse(self, pdu: bytes) -> Delivered:
         """Raises :class:`ValueError` when the octets are no deliver_sm."""
@@ -165,7 +179,13 @@ class Session(Client):  # type: ignore[misc]
         delivered.tlvs = {}
         try:
             delivered.parse(pdu)
-        except (struct.error, IndexError, TypeError, exceptions.PDUError, exceptions.UnknownCommandError) as error:
+        except (
+            struct.error,
+            IndexError,
+            TypeError,
+            exceptions.PDUError,
+            exceptions.UnknownCommandError,
+        ) as error:
             raise ValueError(f"a deliver_sm cannot be read: {error}") from error
         return delivered
 
@@ -265,7 +285,9 @@ class Session(Client):  # type: ignore[misc]
         try:
             self._write(smpp.make_pdu("unbind", client=self).generate())
             until = time.monotonic() + min(2.0, self.timeout)
-            while not any(command == UNBIND | RESPONSE for command, *_ in self._pdus(until - time.monotonic())):
+            while not any(
+                command == UNBIND | RESPONSE for command, *_ in self._pdus(until - time.monotonic())
+            ):
                 pass
         except Lost:
             pass
