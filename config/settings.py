@@ -143,6 +143,8 @@ TASKS_AT_ONCE = False  # tests run a task where it is published
 WORKER_THREADS = env.number("EVENREACH_WORKER_THREADS", 6)
 DISPATCH_WORKERS = env.number("EVENREACH_DISPATCH_WORKERS", 2)
 """Turns that may send on one channel at the same time, over all workers."""
+DISPATCH_LEASE = env.number("EVENREACH_DISPATCH_LEASE", 180)
+"""Seconds after which a worker that recorded nothing of its claim counts as dead."""
 LONGEST_TASK = env.number("EVENREACH_LONGEST_TASK", 1800)
 """Seconds a task may run. A message that nobody confirmed is delivered again after this time."""
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from django.conf import settings
 from django.db import connection, transaction
 
 from campaigns import pressure
@@ -23,11 +24,14 @@ from campaigns.spending import Purse
 START = timedelta(seconds=5)
 """A claimed touch is handed over within this time, or given back. Its place is taken from the end of it, so
 that a place never frees before its window has passed since the person was really contacted."""
-LEASE = timedelta(minutes=3)
-"""After this time without a record the worker counts as dead. Longer than any provider's time-out."""
 
 _numbers = itertools.count(1)
 _process = f"{socket.gethostname()[:24]}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+def lease_time() -> timedelta:
+    """After this time without a record the worker counts as dead: what it was calling about is unknown."""
+    return max(2 * START, timedelta(seconds=settings.DISPATCH_LEASE))
 
 
 def worker_name() -> str:
@@ -79,7 +83,7 @@ def claim(
                 "token": token,
                 "most": most,
                 "scan": scan,
-                "lease_until": at + LEASE,
+                "lease_until": at + lease_time(),
                 "place_at": at + START,
                 "horizon": at - timedelta(hours=pressure.kept_hours()),
                 "longest": max((rule.hours for rule in rules), default=0),

@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 
-# A statement of its own: it sees every opt-out, pause and stop committed since the claim.
+# A statement of its own: it sees every opt-out, pause and stop committed since the claim. A sweep locks the same
+# claim row: either it finds these attempts noted, or this finds no claim and nothing is handed over.
 LOOK = """
 WITH noted AS (
     UPDATE campaigns_dispatch_claim SET called = called || %(attempts)s::bigint[]
-    WHERE token = %(token)s AND lease_until > coalesce(%(now)s::timestamptz, clock_timestamp()) + interval '30 seconds'
+    WHERE token = %(token)s AND lease_until > coalesce(%(now)s::timestamptz, clock_timestamp())
     RETURNING token
 )
 SELECT given.attempt_id,

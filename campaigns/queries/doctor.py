@@ -18,7 +18,7 @@ WHERE a.n = t.attempts AND (a.state, t.state) NOT IN (
     ('recorded', 'claimed'), ('accepted', 'sent'), ('held', 'held'), ('delivered', 'delivered'), ('unknown', 'unknown'),
     ('refused', 'gap'), ('refused', 'planned'), ('refused', 'released'), ('throttled', 'gap'), ('throttled', 'planned'),
     ('throttled', 'released'), ('bounced', 'gap'), ('bounced', 'planned'), ('bounced', 'released'), ('expired', 'gap'),
-    ('expired', 'planned'), ('expired', 'released'), ('refused', 'claimed'))
+    ('expired', 'planned'), ('expired', 'released'))
 """
 PLACE_MISSING = """
 SELECT a.customer_id, a.id FROM campaigns_attempt a

@@ -1,0 +1,96 @@
+"""`manage.py torture`: kill everything at random under load, and count what was sent from the sandbox's log."""
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser
+
+INSIDE = "EVENREACH_TORTURE"
+LEASE = 20  # seconds: whoever is killed is found out soon
+PER_SECOND = 60  # touches a second that even a busy machine manages, for the time limit
+
+
+class Command(BaseCommand):
+    help = (
+        "Kills workers, web, beat, database and sandbox with -9 while two campaigns send to the same people, then counts "
+        "from the sandbox's log. In a folder, a database and on ports of its own. Ends with 1 if a promise was broken."
+    )
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--customers", type=int, default=10_000)
+        parser.add_argument("--kills", type=int, default=20)
+        parser.add_argument("--workers", type=int, default=4, help="Worker processes.")
+        parser.add_argument("--seed", type=int, default=1, help="What is killed when is drawn from it.")
+        parser.add_argument("--minutes", type=float, help="Time limit (default: by customers and kills).")
+        parser.add_argument("--json", action="store_true", help="One line of JSON, nothing else on the output.")
+        parser.add_argument("--keep", type=Path, help="Keep the installation and its logs in this folder.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if os.environ.get(INSIDE):
+            self._inside(options)
+            return
+        folder = options["keep"] or Path(tempfile.mkdtemp(prefix="evenreach-torture-"))
+        folder.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "torture"]
+        for name in ("customers", "kills", "workers", "seed", "minutes"):
+            if options[name] is not None:
+                command += [f"--{name}", str(options[name])]
+        try:
+            done = subprocess.run([*command, "--json"] if options["json"] else command, env=self._environment(folder))
+        finally:
+            if not options["keep"]:
+                shutil.rmtree(folder, ignore_errors=True)
+        if done.returncode:
+            sys.exit(done.returncode)
+
+    def _environment(self, folder: Path) -> dict[str, str]:
+        """Nothing of this installation's own database, queue or addresses."""
+        from config.torture.run import free_ports
+
+        dropped = {"DATABASE_URL", "BROKER_URL", "EVENREACH_CACHE_URL", "EVENREACH_OFFLINE", "EVENREACH_HTTPS"}
+        kept = {name: value for name, value in os.environ.items() if name not in dropped}
+        (port,) = free_ports(1)
+        return kept | {
+            INSIDE: "1",
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+            "EVENREACH_DATA": str(folder / "var"),
+            "EVENREACH_PUBLIC_URL": f"http://127.0.0.1:{port}",
+            "EVENREACH_DISPATCH_LEASE": str(LEASE),
+            "EVENREACH_DISPATCH_WORKERS": "4",
+            "EVENREACH_WORKER_THREADS": "4",
+            "EVENREACH_POOL": "8",
+            "EVENREACH_LOG_LEVEL": "WARNING",
+        }
+
+    def _inside(self, options: dict[str, Any]) -> None:
+        from config.torture.run import Torture
+
+        # A touch is final once a dead worker's lease has run out, and a sweep has come by.
+        touches = 4 * options["customers"]
+        minutes = options["minutes"] or 3 + touches / PER_SECOND / 60 + options["kills"] * 8 / 60
+        torture = Torture(
+            customers=options["customers"], kills=options["kills"], workers=options["workers"], seed=options["seed"],
+            minutes=minutes, say=(lambda text: None) if options["json"] else self._say,
+        )  # fmt: skip
+        with contextlib.redirect_stdout(io.StringIO()):  # what the children say is in the log folder
+            found = torture.run()
+        if options["json"]:
+            self.stdout.write(json.dumps(found))
+        else:
+            for name, value in found.items():
+                self.stdout.write(f"{name:>16}  {value}")
+        if not found["finished"] or any(found[name] for name in ("sent_twice", "over", "lost", "stateless")):
+            sys.exit(1)
+
+    def _say(self, text: str) -> None:
+        self.stderr.write(text)

@@ -1,0 +1,244 @@
+"""Runs the installation, kills it, and waits until every touch has come to its end."""
+
+import datetime as dt
+import json
+import os
+import random
+import signal
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connection
+from django.utils import timezone
+
+from campaigns.retrying import steadily
+from channels.accounts import callback_url
+from config import postgres, queue
+from config.children import Child, Children
+from config.torture import count, scene
+
+T = TypeVar("T")
+KINDS = ("worker", "database", "sandbox", "web", "beat")
+WEIGHTS = (5, 2, 2, 1, 1)
+REACHABLE = 120.0  # seconds the database may be away at most
+QUIET = 3.0  # seconds without any change before the end is believed
+
+OPEN = """
+SELECT count(*) FILTER (WHERE state = 'claimed' OR state = 'held'),
+       count(*) FILTER (WHERE state = 'planned' AND deferred <> 'pressure'),
+       count(*) FILTER (WHERE state = 'planned')
+FROM campaigns_touch
+"""
+INBOX = "SELECT count(*) FROM channels_inboxevent WHERE state = 'new'"
+UNSETTLED = "SELECT count(*) FROM campaigns_attempt WHERE state IN ('recorded', 'unknown')"
+END_FLIGHT = """
+UPDATE campaigns_touch SET deadline_at = %(now)s, due_at = least(due_at, %(now)s) WHERE state = 'planned'
+"""
+
+
+class NotFinished(Exception):
+    """Not every touch came to an end in time; what was counted is told all the same."""
+
+
+class Torture:
+    def __init__(
+        self, *, customers: int, kills: int, workers: int, seed: int, minutes: float, say: Callable[[str], None]
+    ) -> None:
+        self.customers, self.kills, self.workers, self.minutes = customers, kills, workers, minutes
+        self.random = random.Random(seed)  # noqa: S311
+        self.say = say
+        self.folder: Path = settings.DATA_DIR
+        self.server = postgres.default_server(self.folder, settings.DATABASES["default"]["PASSWORD"])
+        self.children = Children(self.folder / "log", say)
+        self.killed: Counter[str] = Counter()
+
+    def run(self) -> dict[str, Any]:
+        began = time.monotonic()
+        self.server.hold()
+        try:
+            self._prepare()
+            self._start()
+            sending = time.monotonic()
+            finished = self._kill_and_wait()
+            seconds = time.monotonic() - sending
+            counted = count.count(self.folder / "sandbox")
+        finally:
+            self.children.stop(hurry=lambda: True)
+            connection.close()
+            self.server.leave()
+        return {
+            "customers": self.customers,
+            "kills": sum(self.killed.values()),
+            "killed": dict(self.killed),
+            **counted,
+            "finished": finished,
+            "sending_seconds": round(seconds, 1),
+            "seconds": round(time.monotonic() - began, 1),
+        }
+
+    # Setting up --------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        call_command("migrate", interactive=False, verbosity=0, skip_checks=True)
+        queue.install()
+        self.smtp, self.smpp, self.wecom, self.meta, self.control = free_ports(5)
+        # Touches come due over the time of the killing, so that every kill meets work under way.
+        spread = dt.timedelta(seconds=3.0 * self.kills)
+        self.scene = scene.build(self.customers, spread, self.smtp, self.smpp, timezone.now())
+        sandbox = self.folder / "sandbox"
+        sandbox.mkdir(parents=True, exist_ok=True)
+        config = {
+            "smtp": {"webhook": callback_url(self.scene.channels[0]), "webhook_key": "torture"},
+            "smpp": {"receipt_seconds": 0.3, "answer_seconds": 0.005},
+        }
+        (sandbox / "config.json").write_text(json.dumps(config))
+
+    def _start(self) -> None:
+        manage = [sys.executable, str(settings.BASE_DIR / "manage.py")]
+        celery = [sys.executable, "-m", "celery", "--quiet", "-A", "config"]
+        ports = f"smtp={self.smtp},smpp={self.smpp},wecom={self.wecom},meta={self.meta},control={self.control}"
+        self._child("sandbox", [*manage, "sandbox", "--dir", str(self.folder / "sandbox"), "--ports", ports])
+        port = settings.PUBLIC_URL.rpartition(":")[2]
+        self._child(
+            "web",
+            [
+                sys.executable, "-m", "gunicorn", "config.wsgi:application", "--bind", f"127.0.0.1:{port}",
+                "--worker-class", "gthread", "--workers", "1", "--threads", "4", "--log-level", "warning",
+                "--no-control-socket",
+            ],
+        )  # fmt: skip
+        for number in range(self.workers):
+            self._child(
+                f"worker{number + 1}",
+                [
+                    *celery, "worker", "--pool", "threads", "--concurrency", str(settings.WORKER_THREADS),
+                    "--hostname", f"worker{number + 1}@torture", "--loglevel", "WARNING",
+                    "--without-gossip", "--without-mingle", "--without-heartbeat",
+                ],
+            )  # fmt: skip
+        self._child("beat", [*celery, "beat", "--loglevel", "WARNING", "--pidfile", ""])
+        self._wait_for_web()
+
+    def _child(self, name: str, command: list[str]) -> None:
+        self.children.start(Child(name, command, {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(settings.BASE_DIR)}))
+
+    def _wait_for_web(self) -> None:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        deadline = time.monotonic() + REACHABLE
+        while time.monotonic() < deadline:
+            self.children.watch()
+            try:
+                with opener.open(f"{settings.PUBLIC_URL}/healthz", timeout=5):
+                    return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.2)
+        raise NotFinished("the web does not answer; see the log folder")
+
+    # The story ---------------------------------------------------------------------------------
+
+    def _kill_and_wait(self) -> bool:
+        """Kill at random moments while there is work; then wait for the end. False when time was up first."""
+        deadline = time.monotonic() + 60 * self.minutes
+        plan = self._plan()
+        next_kill = time.monotonic() + self.random.uniform(1.0, 3.0)
+        quiet_since: float | None = None
+        seen: tuple[Any, ...] = ()
+        ended = False
+        while time.monotonic() < deadline:
+            self.children.watch()
+            if plan and time.monotonic() >= next_kill:
+                self._kill(plan.pop(0))
+                next_kill = time.monotonic() + self.random.uniform(1.5, 4.5)
+            state = self._state()
+            if state != seen or plan:
+                seen, quiet_since = state, time.monotonic()
+            flying, waiting, planned, inbox, _unsettled = state
+            still = time.monotonic() - (quiet_since or 0.0)
+            if not plan and not flying and not waiting and not inbox and still > QUIET:
+                if not planned:
+                    return True
+                if not ended:  # only the capped are left: their flight ends now
+                    steadily(self._end_flight, REACHABLE)
+                    ended = True
+            time.sleep(0.25)
+        return False
+
+    def _plan(self) -> list[str]:
+        """What is killed, in order: everything once if there are kills enough, then by weight."""
+        first = ["worker", "database", "sandbox", "web", "beat"]
+        rest = self.random.choices(KINDS, WEIGHTS, k=max(0, self.kills - len(first)))
+        chosen = [*first[: self.kills], *rest]
+        if self.kills > len(first):
+            self.random.shuffle(chosen)
+        return chosen
+
+    def _kill(self, kind: str) -> None:
+        if kind == "database":
+            pid = self.server.postmaster()
+            if pid is not None:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(pid, signal.SIGKILL)
+                self.killed[kind] += 1
+                self.say(f"killed {kind}")
+            time.sleep(self.random.uniform(0.2, 1.5))
+            connection.close()
+            self._restart_database()
+            return
+        name = kind if kind != "worker" else f"worker{self.random.randint(1, self.workers)}"
+        (child,) = [child for child in self.children.all if child.name == name]
+        if child.process is not None and child.process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(child.process.pid, signal.SIGKILL)
+            child.wait = self.random.uniform(0.1, 1.0)
+            self.killed[kind] += 1
+            self.say(f"killed {name}")
+
+    def _restart_database(self) -> None:
+        deadline = time.monotonic() + REACHABLE
+        while True:
+            try:
+                self.server.hold()
+                return
+            except postgres.ServerError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
+
+    def _state(self) -> tuple[int, int, int, int, int]:
+        def ask() -> tuple[int, int, int, int, int]:
+            with connection.cursor() as cursor:
+                cursor.execute(OPEN)
+                flying, waiting, planned = cursor.fetchone()
+                cursor.execute(INBOX)
+                (inbox,) = cursor.fetchone()
+                cursor.execute(UNSETTLED)
+                (unsettled,) = cursor.fetchone()
+            return flying, waiting, planned, inbox, unsettled
+
+        return steadily(ask, REACHABLE)
+
+    def _end_flight(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(END_FLIGHT, {"now": timezone.now()})
+
+
+def free_ports(n: int) -> list[int]:
+    """Ports nobody listens on now."""
+    held = [socket.socket() for _ in range(n)]
+    try:
+        for one in held:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in held]
+    finally:
+        for one in held:
+            one.close()
