@@ -57,17 +57,19 @@ def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
     those whose triggers let no row be removed (the ledger)."""
     from django.db import connection
 
-    flush = connection.ops.sql_flush
+    # On the class: under the event loop of a browser test, Django has another connection object.
+    operations: Any = type(connection.ops)
+    flush = operations.sql_flush
 
-    def sql_flush(style: Any, tables: list[str], **options: Any) -> list[str]:
-        statements = flush(style, tables, **{**options, "allow_cascade": True})
+    def sql_flush(self: Any, style: Any, tables: list[str], **options: Any) -> list[str]:
+        statements = flush(self, style, tables, **{**options, "allow_cascade": True})
         return [
             "SET LOCAL session_replication_role = replica",
             *statements,
             "SET LOCAL session_replication_role = origin",
         ]
 
-    connection.ops.sql_flush = sql_flush
+    operations.sql_flush = sql_flush
 
 
 # People ---------------------------------------------------------------------------------------
