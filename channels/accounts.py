@@ -19,7 +19,13 @@ from channels.models import Channel
 from channels.queries.throttle import ensure_throttle
 
 __all__ = [
-    "account_of", "adapter_for", "callback_url", "check_connection", "clean_values", "release_adapters", "save_channel",
+    "account_of",
+    "adapter_for",
+    "callback_url",
+    "check_connection",
+    "clean_values",
+    "release_adapters",
+    "save_channel",
 ]
 
 
@@ -155,9 +161,13 @@ def save_channel(channel: Channel) -> Channel:
         raise ValidationError({"adapter": str(error)}) from None
     if channel.medium not in adapter.media:
         raise ValidationError(
-            {"adapter": _("%(adapter)s does not serve %(medium)s.") % {
-                "adapter": adapter.label, "medium": channel.get_medium_display() or channel.medium,
-            }}
+            {
+                "adapter": _("%(adapter)s does not serve %(medium)s.")
+                % {
+                    "adapter": adapter.label,
+                    "medium": channel.get_medium_display() or channel.medium,
+                }
+            }
         )
     channel.domain, channel.guarantee, channel.observability = adapter.traits(channel.medium)
     channel.inbound_secret = channel.inbound_secret or secrets.token_urlsafe(24)

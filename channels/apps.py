@@ -8,7 +8,14 @@ class ChannelsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from audiences.registers import Follower, NavigationEntry, followers, home_cards, import_kinds, navigation
+        from audiences.registers import (
+            Follower,
+            NavigationEntry,
+            followers,
+            home_cards,
+            import_kinds,
+            navigation,
+        )
         from channels import audience_sync, cards, inbox
         from channels.loads.receipts import RECEIPTS
         from channels.loads.spend import SPEND
@@ -19,19 +26,24 @@ class ChannelsConfig(AppConfig):
         import_kinds.add("wallet", WALLET)
         import_kinds.add("balances", BALANCES)
 
-        followers.add("channels.audiences", Follower(
-            merged=audience_sync.merged, erasing=audience_sync.erasing, exported=audience_sync.exported
-        ))
+        followers.add(
+            "channels.audiences",
+            Follower(
+                merged=audience_sync.merged, erasing=audience_sync.erasing, exported=audience_sync.exported
+            ),
+        )
         followers.add("channels.inbox", Follower(erasing=inbox.erasing))
 
         group = _("Channels")
-        for position, (name, label, icon) in enumerate((
-            ("channels", _("Channels"), "antenna"),
-            ("inbox", _("Inbox"), "inbox"),
-            ("spend", _("Spend"), "coin"),
-            ("wallets", _("Wallets"), "wallet"),
-            ("rules", _("Platform rules"), "gavel"),
-        )):
+        for position, (name, label, icon) in enumerate(
+            (
+                ("channels", _("Channels"), "antenna"),
+                ("inbox", _("Inbox"), "inbox"),
+                ("spend", _("Spend"), "coin"),
+                ("wallets", _("Wallets"), "wallet"),
+                ("rules", _("Platform rules"), "gavel"),
+            )
+        ):
             entry = NavigationEntry(label, f"channels:{name}", icon, 200 + 10 * position, group=group)
             navigation.add(f"channels.{name}", entry)
         home_cards.add("channels.troubles", cards.TROUBLES)

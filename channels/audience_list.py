@@ -60,8 +60,11 @@ WHERE audience_id = %(audience)s AND held AND error = %(listed)s
 def _run(sql: str, audience: PlatformAudience) -> int:
     channel = audience.channel
     params: dict[str, Any] = {
-        "audience": audience.pk, "brand": channel.brand_id, "medium": channel.medium,
-        "kinds": list(REACHED_BY[channel.medium]), "listed": LISTED,
+        "audience": audience.pk,
+        "brand": channel.brand_id,
+        "medium": channel.medium,
+        "kinds": list(REACHED_BY[channel.medium]),
+        "listed": LISTED,
     }
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
@@ -88,9 +91,7 @@ def rows(audience: PlatformAudience) -> Iterator[tuple[str, str, str]]:
 
 def is_listed(audience: PlatformAudience) -> bool:
     """Whether a list was made that nobody has called uploaded yet."""
-    return (
-        audience.members.filter(error=LISTED).exists() or audience.removals.filter(error=LISTED).exists()
-    )
+    return audience.members.filter(error=LISTED).exists() or audience.removals.filter(error=LISTED).exists()
 
 
 def uploaded(audience: PlatformAudience, now: datetime) -> int:

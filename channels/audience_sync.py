@@ -46,7 +46,9 @@ class Synced:
 
 def audience_for(channel: Channel, campaign_id: int | None, name: str) -> PlatformAudience:
     """The audience of a campaign on a channel; made where there is none."""
-    return PlatformAudience.objects.get_or_create(channel=channel, campaign_id=campaign_id, defaults={"name": name[:200]})[0]
+    return PlatformAudience.objects.get_or_create(
+        channel=channel, campaign_id=campaign_id, defaults={"name": name[:200]}
+    )[0]
 
 
 def want(audience_id: int, customer_ids: Sequence[int], now: datetime) -> int:
@@ -83,7 +85,10 @@ def sync(audience_id: int, now: datetime | None = None) -> Synced:
             return done
         audience = PlatformAudience.objects.select_related("channel__brand").get(pk=audience_id)
         channel = audience.channel
-        if channel.state != Channel.State.ACTIVE or "sync_audience" not in adapter_class(channel.adapter).verbs():
+        if (
+            channel.state != Channel.State.ACTIVE
+            or "sync_audience" not in adapter_class(channel.adapter).verbs()
+        ):
             return done
         now = now or timezone.now()
         done.withdrawn = queries.withdraw(audience_id, channel.brand_id, channel.medium, now)
@@ -109,7 +114,9 @@ def waiting(now: datetime) -> list[int]:
 
 def chunk_size(channel: Channel, now: datetime) -> int:
     """Members in one call: the platform's rule of the day."""
-    told = rule_value(channel.medium, "audience_members_a_call", channel=channel, on=now.date(), default=CHUNK)
+    told = rule_value(
+        channel.medium, "audience_members_a_call", channel=channel, on=now.date(), default=CHUNK
+    )
     return max(1, min(CHUNK, int(told)))
 
 
@@ -140,8 +147,12 @@ def _chunk(audience: PlatformAudience, wanted: bool, now: datetime, done: Synced
 
 
 def _push(
-    audience: PlatformAudience, wanted: bool, changes: Sequence[AudienceChange], identities: Mapping[int, int],
-    now: datetime, done: Synced,
+    audience: PlatformAudience,
+    wanted: bool,
+    changes: Sequence[AudienceChange],
+    identities: Mapping[int, int],
+    now: datetime,
+    done: Synced,
 ) -> None:
     everybody = [change.customer_id for change in changes]
     try:
@@ -170,7 +181,9 @@ def _push(
         done.removed += len(took)
 
 
-def _call(audience: PlatformAudience, add: Sequence[AudienceChange], remove: Sequence[AudienceChange]) -> AudienceResult:
+def _call(
+    audience: PlatformAudience, add: Sequence[AudienceChange], remove: Sequence[AudienceChange]
+) -> AudienceResult:
     result = adapter_for(audience.channel).sync_audience(audience.external_id, audience.name, add, remove)
     changed = []
     if result.external_id and result.external_id != audience.external_id:
@@ -188,7 +201,9 @@ def _removals_of_erased(audience: PlatformAudience, now: datetime, done: Synced)
     """Take out people who were erased; their values are forgotten as soon as the platform confirms."""
     while True:
         rows = list(
-            PlatformRemoval.objects.filter(audience=audience).exclude(lease_until__gt=now).order_by("id")[:CHUNK]
+            PlatformRemoval.objects.filter(audience=audience)
+            .exclude(lease_until__gt=now)
+            .order_by("id")[:CHUNK]
         )
         if not rows:
             return
@@ -217,10 +232,13 @@ def erasing(customer_id: int) -> None:
     identities = Identity.objects.in_bulk([identity for _audience, identity in rows])
     PlatformRemoval.objects.bulk_create(
         PlatformRemoval(
-            audience_id=audience, customer_id=customer_id, created_at=now,
+            audience_id=audience,
+            customer_id=customer_id,
+            created_at=now,
             person={"kind": identities[identity].kind, "value": identities[identity].value},
         )
-        for audience, identity in rows if identity in identities
+        for audience, identity in rows
+        if identity in identities
     )
     PlatformAudienceMember.objects.filter(customer_id=customer_id).update(
         wanted=False, held=False, identity_id=None, lease_until=None, error="erased", changed_at=now
@@ -236,6 +254,7 @@ def exported(customer_id: int) -> dict[str, Any]:
     rows = PlatformAudienceMember.objects.filter(customer_id=survivor(customer_id)).filter(held=True)
     return {
         "platform_audiences": [
-            {"channel": channel, "audience": name} for channel, name in rows.values_list("audience__channel__name", "audience__name")
+            {"channel": channel, "audience": name}
+            for channel, name in rows.values_list("audience__channel__name", "audience__name")
         ]
     }

@@ -26,6 +26,11 @@ class EncryptedJSONField(models.TextField):
     Raises :class:`ImproperlyConfigured` when none of the keys opens a stored value.
     """
 
+    # What type checkers take the attribute for: it is JSON to the program, whatever the column is.
+    _pyi_private_set_type: Any
+    _pyi_private_get_type: Any
+    _pyi_lookup_exact_type: Any
+
     def from_db_value(self, value: str | None, expression: Any, connection: Any) -> Any:
         if value is None or value == "":
             return {}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -29,7 +30,7 @@ def store(channel: Channel, rows: Sequence[ReportRow], now: datetime, source: st
     if not merged:
         return 0
     found = list(merged.items())
-    columns = {
+    columns: dict[str, Sequence[Any]] = {
         "day": [key[0] for key, _row in found],
         "placement": [key[1] for key, _row in found],
         "currency": [(row.currency or channel.currency)[:3].upper() for _key, row in found],
@@ -46,13 +47,19 @@ def store(channel: Channel, rows: Sequence[ReportRow], now: datetime, source: st
 
 def _add(one: ReportRow, other: ReportRow) -> ReportRow:
     """Amounts add up; reach and frequency of overlapping people do not, so they are unknown."""
+
     def total(a: int | None, b: int | None) -> int | None:
         return b if a is None else a if b is None else a + b
 
     conversions = other.conversions if one.conversions is None else one.conversions + (other.conversions or 0)
     return ReportRow(
-        day=one.day, placement=one.placement, currency=one.currency, spend=one.spend + other.spend,
-        exposures=total(one.exposures, other.exposures), clicks=total(one.clicks, other.clicks), conversions=conversions,
+        day=one.day,
+        placement=one.placement,
+        currency=one.currency,
+        spend=one.spend + other.spend,
+        exposures=total(one.exposures, other.exposures),
+        clicks=total(one.clicks, other.clicks),
+        conversions=conversions,
     )
 
 

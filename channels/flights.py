@@ -30,7 +30,9 @@ def want(audience: PlatformAudience, flight: Flight) -> bool:
 def to_json(flight: Flight) -> dict[str, Any]:
     told = asdict(flight)
     told.pop("reference")
-    return {name: value if value is None or isinstance(value, int) else str(value) for name, value in told.items()}
+    return {
+        name: value if value is None or isinstance(value, int) else str(value) for name, value in told.items()
+    }
 
 
 def from_json(reference: str, told: Mapping[str, Any]) -> Flight:
@@ -59,7 +61,8 @@ def waiting(now: datetime) -> list[int]:
     """Audiences of active channels whose flight is not as wanted, and was not tried just now."""
     rows = (
         PlatformAudience.objects.filter(channel__state=Channel.State.ACTIVE)
-        .exclude(wanted_flight={}).exclude(wanted_flight=F("known_flight"))
+        .exclude(wanted_flight={})
+        .exclude(wanted_flight=F("known_flight"))
         .filter(Q(flight_tried_at=None) | Q(flight_tried_at__lt=now - REST))
     )
     return [audience.pk for audience in rows.order_by("pk") if not agrees(audience)]
@@ -73,7 +76,9 @@ def apply(audience_id: int, now: datetime) -> str:
         return ""
     audience.flight_tried_at = now
     audience.save(update_fields=["flight_tried_at"])
-    reference = audience.flight_reference or (f"audience:{audience.external_id}" if audience.external_id else "")
+    reference = audience.flight_reference or (
+        f"audience:{audience.external_id}" if audience.external_id else ""
+    )
     if not reference:
         return _failed(audience, "the platform has no audience yet")
     try:
@@ -82,7 +87,11 @@ def apply(audience_id: int, now: datetime) -> str:
         if error.stops_channel:
             states.stop(channel, str(error))
         return _failed(audience, str(error))
-    audience.flight_reference, audience.known_flight, audience.last_error = known.reference, to_json(known), ""
+    audience.flight_reference, audience.known_flight, audience.last_error = (
+        known.reference,
+        to_json(known),
+        "",
+    )
     audience.save(update_fields=["flight_reference", "known_flight", "last_error"])
     if not agrees(audience):
         return _failed(audience, "the platform keeps to something else than was asked")

@@ -70,7 +70,8 @@ def _field(setting: Setting, initial: Any, kept: bool) -> forms.Field:
         attributes = {"autocomplete": "new-password"}
         widget = (
             _BlankTextarea(attrs=attributes | {"rows": 4})
-            if setting.kind == "textarea" else forms.PasswordInput(attrs=attributes, render_value=False)
+            if setting.kind == "textarea"
+            else forms.PasswordInput(attrs=attributes, render_value=False)
         )
         return forms.CharField(widget=widget, strip=setting.kind != "textarea", **shared)
     if setting.kind == "textarea":
@@ -96,10 +97,20 @@ class ChannelForm(forms.ModelForm[Channel]):
 
     class Meta:
         model = Channel
-        fields = ("name", "brand", "currency", "price_model", "unit_price", "rate_per_second", "daily_capacity")
+        fields = (
+            "name",
+            "brand",
+            "currency",
+            "price_model",
+            "unit_price",
+            "rate_per_second",
+            "daily_capacity",
+        )
         help_texts = {  # noqa: RUF012
             "name": _("As people know it here, such as “SMS, Shop A”."),
-            "unit_price": _("Of one message, 1,000 exposures, one click…, as the price model says. For CPS: a share, such as 0.05."),
+            "unit_price": _(
+                "Of one message, 1,000 exposures, one click…, as the price model says. For CPS: a share, such as 0.05."
+            ),
             "rate_per_second": _("Empty: as fast as it goes."),
             "daily_capacity": _("Empty: no limit. A single day may differ; see the channel's page."),
         }
@@ -144,13 +155,25 @@ class RuleForm(forms.ModelForm[PlatformRule]):
     key = forms.ChoiceField(label=_("Rule"))
     adapter = forms.ChoiceField(label=_("Adapter"), required=False, help_text=_("Empty: every adapter."))
     value = forms.CharField(
-        label=_("Value"), widget=forms.Textarea(attrs={"rows": 3}),
-        help_text=_("As JSON: 70, true, \"text\", [\"STOP\", \"R\"], {\"from\": \"08:00\", \"to\": \"21:00\"}."),
+        label=_("Value"),
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text=_('As JSON: 70, true, "text", ["STOP", "R"], {"from": "08:00", "to": "21:00"}.'),
     )
 
     class Meta:
         model = PlatformRule
-        fields = ("medium", "key", "value", "adapter", "channel", "country", "valid_from", "valid_to", "source", "source_date")
+        fields = (
+            "medium",
+            "key",
+            "value",
+            "adapter",
+            "channel",
+            "country",
+            "valid_from",
+            "valid_to",
+            "source",
+            "source_date",
+        )
         labels = {"channel": _("Channel"), "source_date": _("Date of the source")}  # noqa: RUF012
         help_texts = {  # noqa: RUF012
             "channel": _("Empty: every channel of the medium."),
@@ -179,7 +202,10 @@ class RuleForm(forms.ModelForm[PlatformRule]):
             try:
                 cleaned["value"] = clean_value(cleaned["key"], json.loads(cleaned["value"]))
             except json.JSONDecodeError:
-                self.add_error("value", gettext("That is no JSON. A text stands in quotation marks; true and false do not."))
+                self.add_error(
+                    "value",
+                    gettext("That is no JSON. A text stands in quotation marks; true and false do not."),
+                )
             except ValueError as error:
                 self.add_error("value", str(error))
         channel = cleaned.get("channel")
@@ -189,5 +215,3 @@ class RuleForm(forms.ModelForm[PlatformRule]):
         if begins and ends and ends < begins:
             self.add_error("valid_to", gettext("It ends before it begins."))
         return cleaned
-
-

@@ -46,7 +46,9 @@ class Health:
         """In words, the worst first."""
         told = []
         if self.channel.state == Channel.State.STOPPED:
-            told.append(_("Stopped: %(reason)s") % {"reason": self.channel.state_reason or _("no reason given")})
+            told.append(
+                _("Stopped: %(reason)s") % {"reason": self.channel.state_reason or _("no reason given")}
+            )
         if self.channel.last_check and not self.channel.last_check.get("ok"):
             told.append(_("The connection test failed."))
         if self.set_aside:
@@ -74,11 +76,24 @@ class Span:
             "tooltip": {"trigger": "axis"},
             "grid": {"left": 48, "right": 8, "top": 24, "bottom": 24},
             "legend": {"top": 0},
-            "xAxis": {"type": "category", "data": [timezone.localtime(hour).strftime("%H:%M") for hour, _a, _b in self.hours]},
+            "xAxis": {
+                "type": "category",
+                "data": [timezone.localtime(hour).strftime("%H:%M") for hour, _a, _b in self.hours],
+            },
             "yAxis": {"type": "value", "minInterval": 1},
             "series": [
-                {"type": "bar", "stack": "all", "name": _("Handed over"), "data": [went for _hour, went, _failed in self.hours]},
-                {"type": "bar", "stack": "all", "name": _("Not taken"), "data": [failed for _hour, _went, failed in self.hours]},
+                {
+                    "type": "bar",
+                    "stack": "all",
+                    "name": _("Handed over"),
+                    "data": [went for _hour, went, _failed in self.hours],
+                },
+                {
+                    "type": "bar",
+                    "stack": "all",
+                    "name": _("Not taken"),
+                    "data": [failed for _hour, _went, failed in self.hours],
+                },
             ],
         }
 

@@ -26,7 +26,13 @@ SWEEP_SECONDS = 2.0
 SETTLE = timedelta(seconds=4)
 """Clicks wait this long, so that all clicks of a scanner's sweep lie in one batch."""
 
-KEPT_HEADERS = {"content-type", "user-agent", "x-twilio-signature", "x-hub-signature-256", "x-evenreach-signature"}
+KEPT_HEADERS = {
+    "content-type",
+    "user-agent",
+    "x-twilio-signature",
+    "x-hub-signature-256",
+    "x-evenreach-signature",
+}
 
 
 def store(channel: Channel | int, events: Sequence[Inbound], received_at: datetime) -> int:
@@ -90,7 +96,9 @@ def take(limit: int, now: datetime | None = None, *, kind: str = "", after: int 
     if now is not None:
         new = new.exclude(response="click", received_at__gt=now - SETTLE)
     events = list(new.order_by("id").select_for_update(skip_locked=True, of=("self",))[:limit])
-    clicked = [event.id for event in events if event.response == "click" and event.touch_id and not event.machine]
+    clicked = [
+        event.id for event in events if event.response == "click" and event.touch_id and not event.machine
+    ]
     if len(clicked) > 1 and queries.mark_sweeps(clicked, SWEEP_SECONDS):
         swept = set(InboxEvent.objects.filter(id__in=clicked, machine=True).values_list("id", flat=True))
         for event in events:

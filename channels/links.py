@@ -37,6 +37,7 @@ class Prepared:
 
     def fill(self, text: str, html: str, *, touch_id: int, customer_id: int) -> tuple[str, str]:
         """The rendered message with this person's links in the place of the marks, and the pixel at its end."""
+
         def address(found: re.Match[str]) -> str:
             return link_url(int(found[1]), self.campaign_id, self.channel_id, touch_id, customer_id)
 
@@ -47,7 +48,13 @@ class Prepared:
 
 
 def prepare(
-    campaign_id: int | None, channel_id: int, text: str, html: str = "", *, pixel: bool = True, label: str = ""
+    campaign_id: int | None,
+    channel_id: int,
+    text: str,
+    html: str = "",
+    *,
+    pixel: bool = True,
+    label: str = "",
 ) -> Prepared:
     """Mark every link of a message and store where it leads; equal links of a campaign's channel are one row.
 
@@ -70,7 +77,9 @@ def prepare(
         return f"{MARK}{ids[url]}{END}" if url in ids else url
 
     marked_text, marked_html = _rewrite(text, html, mark)
-    return Prepared(campaign_id, channel_id, marked_text, marked_html, tuple(ids.values()), pixel and bool(html))
+    return Prepared(
+        campaign_id, channel_id, marked_text, marked_html, tuple(ids.values()), pixel and bool(html)
+    )
 
 
 def track(
@@ -84,7 +93,7 @@ def track(
 def _rewrite(text: str, html: str, change: Callable[[str], str]) -> tuple[str, str]:
     def in_text(match: re.Match[str]) -> str:
         url = match[0].rstrip(_TRAILING)
-        return change(url) + match[0][len(url):]
+        return change(url) + match[0][len(url) :]
 
     def in_html(match: re.Match[str]) -> str:
         url = unescape(match[3]).strip()
@@ -109,7 +118,7 @@ def _store(campaign_id: int | None, channel_id: int, urls: Sequence[str], label:
 def _with_pixel(html: str, url: str) -> str:
     image = f'<img src="{url}" width="1" height="1" alt="">'
     end = _BODY_END.search(html)
-    return html[: end.start()] + image + html[end.start():] if end else html + image
+    return html[: end.start()] + image + html[end.start() :] if end else html + image
 
 
 def _address(letter: str, token: Token, suffix: str = "") -> str:

@@ -20,7 +20,9 @@ def is_machine(method: str, headers: Mapping[str, str], *, pixel: bool = False) 
     """Whether no person can be assumed behind a request. ``headers`` by lower-case names."""
     if method == "HEAD":
         return True
-    purpose = " ".join(headers.get(name, "") for name in ("purpose", "sec-purpose", "x-purpose", "x-moz")).lower()
+    purpose = " ".join(
+        headers.get(name, "") for name in ("purpose", "sec-purpose", "x-purpose", "x-moz")
+    ).lower()
     if "prefetch" in purpose or "preview" in purpose or "prerender" in purpose:
         return True
     agent = headers.get("user-agent", "").strip()

@@ -32,29 +32,42 @@ KEYS: dict[str, Key] = {
     # Time
     "hours": Key(
         gettext_lazy("Hours of sending"),
-        gettext_lazy("Messages go out between these times of the recipient's zone."), "hours",
+        gettext_lazy("Messages go out between these times of the recipient's zone."),
+        "hours",
     ),
     "hours_by_region": Key(
         gettext_lazy("Hours of sending by region"),
-        gettext_lazy("Regions of the country whose hours differ."), "hours_by_region",
+        gettext_lazy("Regions of the country whose hours differ."),
+        "hours_by_region",
     ),
     # Text
     "signature_required": Key(
-        gettext_lazy("Signature needed"), gettext_lazy("The text begins with a signature such as 【Brand】."), "boolean",
+        gettext_lazy("Signature needed"),
+        gettext_lazy("The text begins with a signature such as 【Brand】."),
+        "boolean",
     ),
     "opt_out_text": Key(
-        gettext_lazy("Opt-out words"), gettext_lazy("Marketing text ends with these words."), "text",
+        gettext_lazy("Opt-out words"),
+        gettext_lazy("Marketing text ends with these words."),
+        "text",
     ),
     "opt_out_words": Key(
-        gettext_lazy("Replies that opt out"), gettext_lazy("A reply of one of these words withdraws consent."), "words",
+        gettext_lazy("Replies that opt out"),
+        gettext_lazy("A reply of one of these words withdraws consent."),
+        "words",
     ),
     "forbidden_characters": Key(
-        gettext_lazy("Forbidden characters"), gettext_lazy("Characters that may not stand in the body."), "text",
+        gettext_lazy("Forbidden characters"),
+        gettext_lazy("Characters that may not stand in the body."),
+        "text",
     ),
     "counting": Key(
         gettext_lazy("Counting"),
-        gettext_lazy("international: GSM 03.38 where possible. mainland: UCS-2 units, even for plain English."),
-        "choice", tuple(sms_text.Counting),
+        gettext_lazy(
+            "international: GSM 03.38 where possible. mainland: UCS-2 units, even for plain English."
+        ),
+        "choice",
+        tuple(sms_text.Counting),
     ),
     "gsm_single": Key(gettext_lazy("Septets of a single message"), "", "integer"),
     "gsm_part": Key(gettext_lazy("Septets of each part"), "", "integer"),
@@ -65,19 +78,24 @@ KEYS: dict[str, Key] = {
     "subject_required": Key(gettext_lazy("Subject needed"), "", "boolean"),
     "one_click_unsubscribe": Key(
         gettext_lazy("One-click unsubscribe"),
-        gettext_lazy("List-Unsubscribe and List-Unsubscribe-Post headers, both signed by DKIM (RFC 8058)."), "boolean",
+        gettext_lazy("List-Unsubscribe and List-Unsubscribe-Post headers, both signed by DKIM (RFC 8058)."),
+        "boolean",
     ),
     "postal_address_required": Key(
         gettext_lazy("Postal address needed"),
-        gettext_lazy("The sender's postal address stands in the message."), "boolean",
+        gettext_lazy("The sender's postal address stands in the message."),
+        "boolean",
     ),
     "marketing_forbidden": Key(
-        gettext_lazy("No marketing"), gettext_lazy("Messages of this kind may not carry marketing."), "boolean",
+        gettext_lazy("No marketing"),
+        gettext_lazy("Messages of this kind may not carry marketing."),
+        "boolean",
     ),
     # How often
     "messages_a_customer_a_month": Key(
         gettext_lazy("Messages to a customer in a month"),
-        gettext_lazy("A number, or “days_in_month”."), "integer_or_days",
+        gettext_lazy("A number, or “days_in_month”."),
+        "integer_or_days",
     ),
     "messages_a_customer_a_week": Key(gettext_lazy("Messages to a customer in a week"), "", "integer"),
     "messages_a_customer_a_day": Key(gettext_lazy("Messages to a customer in a day"), "", "integer"),
@@ -89,11 +107,14 @@ KEYS: dict[str, Key] = {
     "recipients_a_call": Key(gettext_lazy("Recipients in one call"), "", "integer"),
     "audience_members_a_call": Key(gettext_lazy("Members in one upload"), "", "integer"),
     "smallest_audience": Key(
-        gettext_lazy("Smallest audience"), gettext_lazy("A platform does not serve an audience below this size."), "integer",
+        gettext_lazy("Smallest audience"),
+        gettext_lazy("A platform does not serve an audience below this size."),
+        "integer",
     ),
     "report_days": Key(
         gettext_lazy("Days of reports fetched again"),
-        gettext_lazy("Figures of a day settle later: this many days are fetched each time."), "integer",
+        gettext_lazy("Figures of a day settle later: this many days are fetched each time."),
+        "integer",
     ),
 }
 
@@ -133,7 +154,9 @@ def rule_values(
     if channel is not None:
         fits |= Q(channel=channel) | Q(channel=None, adapter=channel.adapter)
     rows = (
-        PlatformRule.objects.filter(fits, medium=medium, key__in=wanted, country__in={"", country}, valid_from__lte=on)
+        PlatformRule.objects.filter(
+            fits, medium=medium, key__in=wanted, country__in={"", country}, valid_from__lte=on
+        )
         .filter(Q(valid_to=None) | Q(valid_to__gte=on))
         .order_by("key", F("channel").asc(nulls_first=True), "adapter", "country", "valid_from", "pk")
     )
@@ -163,8 +186,18 @@ class Violation:
 
 
 TEXT_KEYS = (
-    "signature_required", "opt_out_text", "forbidden_characters", "counting", "gsm_single", "gsm_part", "ucs_single",
-    "ucs_part", "longest_characters", "longest_bytes", "subject_required", "postal_address_required",
+    "signature_required",
+    "opt_out_text",
+    "forbidden_characters",
+    "counting",
+    "gsm_single",
+    "gsm_part",
+    "ucs_single",
+    "ucs_part",
+    "longest_characters",
+    "longest_bytes",
+    "subject_required",
+    "postal_address_required",
     "marketing_forbidden",
 )
 
@@ -177,19 +210,35 @@ def check_message(
     For text messages ``text`` is the body without the signature; the signature is a setting of the channel.
     """
     rules = rule_values(
-        channel.medium, TEXT_KEYS, channel=channel, country=country_of(channel) if country is None else country, on=on
+        channel.medium,
+        TEXT_KEYS,
+        channel=channel,
+        country=country_of(channel) if country is None else country,
+        on=on,
     )
     found = list(_always(channel, subject, text, html))
     if rules.get("marketing_forbidden"):
-        found.append(Violation("channel", "marketing_forbidden", _(
-            "This kind of message may not carry marketing. Choose another channel, or another kind of message."
-        )))
+        found.append(
+            Violation(
+                "channel",
+                "marketing_forbidden",
+                _(
+                    "This kind of message may not carry marketing. Choose another channel, or another kind of message."
+                ),
+            )
+        )
     if rules.get("subject_required") and not subject.strip():
         found.append(Violation("subject", "subject_required", _("Write a subject.")))
     if rules.get("postal_address_required") and not str(channel.settings.get("postal_address") or "").strip():
-        found.append(Violation("channel", "postal_address_required", _(
-            "Put the sender's postal address into the channel's settings; it is added below each message."
-        )))
+        found.append(
+            Violation(
+                "channel",
+                "postal_address_required",
+                _(
+                    "Put the sender's postal address into the channel's settings; it is added below each message."
+                ),
+            )
+        )
     found += _text_rules(channel, text, rules)
     return found
 
@@ -204,28 +253,38 @@ def _always(channel: Channel, subject: str, text: str, html: str) -> Iterable[Vi
 def _text_rules(channel: Channel, text: str, rules: dict[str, Any]) -> Iterable[Violation]:
     signature = signature_of(channel)
     if rules.get("signature_required") and not signature:
-        yield Violation("channel", "signature_required", _(
-            "Enter the approved signature in the channel's settings; every message begins with it."
-        ))
+        yield Violation(
+            "channel",
+            "signature_required",
+            _("Enter the approved signature in the channel's settings; every message begins with it."),
+        )
     forbidden = [sign for sign in rules.get("forbidden_characters") or "" if sign in text]
     if forbidden:
-        yield Violation("text", "forbidden_characters", _(
-            "Take out %(signs)s: only the signature may hold them."
-        ) % {"signs": " ".join(forbidden)})
+        yield Violation(
+            "text",
+            "forbidden_characters",
+            _("Take out %(signs)s: only the signature may hold them.") % {"signs": " ".join(forbidden)},
+        )
     ending = rules.get("opt_out_text") or ""
     if ending and not text.rstrip().endswith(ending):
         yield Violation("text", "opt_out_text", _("End the text with “%(words)s”.") % {"words": ending})
     whole = signature + text
     longest = rules.get("longest_characters")
     if longest and sms_text.ucs2_units(whole) > int(longest):
-        yield Violation("text", "longest_characters", _(
-            "Shorten the text: with its signature it has %(n)d characters, and %(longest)d are allowed."
-        ) % {"n": sms_text.ucs2_units(whole), "longest": int(longest)})
+        yield Violation(
+            "text",
+            "longest_characters",
+            _("Shorten the text: with its signature it has %(n)d characters, and %(longest)d are allowed.")
+            % {"n": sms_text.ucs2_units(whole), "longest": int(longest)},
+        )
     longest = rules.get("longest_bytes")
     if longest and len(whole.encode()) > int(longest):
-        yield Violation("text", "longest_bytes", _(
-            "Shorten the text: it has %(n)d bytes, and %(longest)d are allowed."
-        ) % {"n": len(whole.encode()), "longest": int(longest)})
+        yield Violation(
+            "text",
+            "longest_bytes",
+            _("Shorten the text: it has %(n)d bytes, and %(longest)d are allowed.")
+            % {"n": len(whole.encode()), "longest": int(longest)},
+        )
 
 
 def signature_of(channel: Channel) -> str:
@@ -237,9 +296,17 @@ def signature_of(channel: Channel) -> str:
 def cut_message(channel: Channel, text: str, on: date, country: str | None = None) -> sms_text.Cut:
     """How a text message on this channel is counted and cut, signature included."""
     rules = rule_values(
-        channel.medium, TEXT_KEYS, channel=channel, country=country_of(channel) if country is None else country, on=on
+        channel.medium,
+        TEXT_KEYS,
+        channel=channel,
+        country=country_of(channel) if country is None else country,
+        on=on,
     )
-    lengths = {name: int(rules[name]) for name in ("gsm_single", "gsm_part", "ucs_single", "ucs_part") if name in rules}
+    lengths = {
+        name: int(rules[name])
+        for name in ("gsm_single", "gsm_part", "ucs_single", "ucs_part")
+        if name in rules
+    }
     counting = sms_text.Counting(rules.get("counting", sms_text.Counting.INTERNATIONAL))
     return sms_text.cut(signature_of(channel) + text, counting, sms_text.Lengths(**lengths))
 
@@ -261,7 +328,7 @@ def clean_value(key: str, value: Any) -> Any:
             raise ValueError(_("Write a text in quotation marks."))
     elif shape == "words":
         if not isinstance(value, list) or not all(isinstance(word, str) and word for word in value):
-            raise ValueError(_("Write a list of words, such as [\"STOP\", \"R\"]."))
+            raise ValueError(_('Write a list of words, such as ["STOP", "R"].'))
     elif shape == "choice":
         if value not in KEYS[key].choices:
             raise ValueError(_("Write one of: %(known)s.") % {"known": ", ".join(KEYS[key].choices)})
@@ -269,7 +336,9 @@ def clean_value(key: str, value: Any) -> Any:
         _check_hours(value)
     elif shape == "hours_by_region":
         if not isinstance(value, dict):
-            raise ValueError(_("Write the hours of each region, such as {\"Florida\": {\"from\": \"08:00\", \"to\": \"20:00\"}}."))
+            raise ValueError(
+                _('Write the hours of each region, such as {"Florida": {"from": "08:00", "to": "20:00"}}.')
+            )
         for hours in value.values():
             _check_hours(hours)
     return value
@@ -279,6 +348,6 @@ def _check_hours(value: Any) -> None:
     try:
         begins, ends = time.fromisoformat(value["from"]), time.fromisoformat(value["to"])
     except (TypeError, KeyError, ValueError):
-        raise ValueError(_("Write hours such as {\"from\": \"08:00\", \"to\": \"21:00\"}.")) from None
+        raise ValueError(_('Write hours such as {"from": "08:00", "to": "21:00"}.')) from None
     if begins >= ends:
         raise ValueError(_("The first hour must come before the last."))

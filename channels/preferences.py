@@ -53,7 +53,9 @@ def of_customer(customer_id: int) -> list[BrandChoices]:
     rows = (
         Channel.objects.exclude(state=Channel.State.ARCHIVED)
         .filter(observability=Observability.PERSON_OBSERVED)
-        .values_list("brand_id", "brand__name", "medium").distinct().order_by("brand_id", "medium")
+        .values_list("brand_id", "brand__name", "medium")
+        .distinct()
+        .order_by("brand_id", "medium")
     )
     brands: dict[tuple[int, str], list[Choice]] = {}
     for brand_id, brand, medium in rows:

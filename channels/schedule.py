@@ -3,7 +3,19 @@
 from typing import Any
 
 BEAT: dict[str, dict[str, Any]] = {
-    "channels-sync-audiences": {"task": "channels.tasks.sync_audiences", "schedule": 30.0, "options": {"expires": 30}},
-    "channels-set-flights": {"task": "channels.tasks.set_flights", "schedule": 60.0, "options": {"expires": 60}},
-    "channels-fetch-reports": {"task": "channels.tasks.fetch_reports", "schedule": 3600.0, "options": {"expires": 3600}},
+    "channels-sync-audiences": {
+        "task": "channels.tasks.sync_audiences",
+        "schedule": 30.0,
+        "options": {"expires": 30},
+    },
+    "channels-set-flights": {
+        "task": "channels.tasks.set_flights",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
+    "channels-fetch-reports": {
+        "task": "channels.tasks.fetch_reports",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
 }

@@ -16,7 +16,16 @@ BASIC = (
 )
 ESCAPE = 0x1B
 EXTENDED = {
-    "\f": 0x0A, "^": 0x14, "{": 0x28, "}": 0x29, "\\": 0x2F, "[": 0x3C, "~": 0x3D, "]": 0x3E, "|": 0x40, "€": 0x65,
+    "\f": 0x0A,
+    "^": 0x14,
+    "{": 0x28,
+    "}": 0x29,
+    "\\": 0x2F,
+    "[": 0x3C,
+    "~": 0x3D,
+    "]": 0x3E,
+    "|": 0x40,
+    "€": 0x65,
 }
 _CODE = {character: code for code, character in enumerate(BASIC) if code != ESCAPE}
 _BASIC_OF = {code: character for character, code in _CODE.items()}
@@ -75,7 +84,9 @@ def cut(text: str, counting: Counting = Counting.INTERNATIONAL, lengths: Lengths
     """The parts a text is sent in; an empty text is one empty part."""
     if counting == Counting.INTERNATIONAL and is_gsm7(text):
         units = gsm7_units(text)
-        parts = _pack(text, EXTENDED.__contains__, lengths.gsm_part) if units > lengths.gsm_single else (text,)
+        parts = (
+            _pack(text, EXTENDED.__contains__, lengths.gsm_part) if units > lengths.gsm_single else (text,)
+        )
         return Cut(Encoding.GSM7, units, parts)
     units = ucs2_units(text)
     if units <= lengths.ucs_single:

@@ -34,7 +34,9 @@ def restore(channel: Channel) -> bool:
 
 def _move(channel: Channel, before: set[State], after: State, reason: str) -> bool:
     """Conditional, so that two people who press at once do it once. The adapter is not opened anew."""
-    moved = Channel.objects.filter(pk=channel.pk, state__in=before).update(state=after, state_reason=reason[:254])
+    moved = Channel.objects.filter(pk=channel.pk, state__in=before).update(
+        state=after, state_reason=reason[:254]
+    )
     if moved:
         channel.state, channel.state_reason = after, reason[:254]
     return bool(moved)

@@ -88,9 +88,15 @@ def _unpack(packed: bytes) -> list[int]:
 
 def seal(token: Token) -> str:
     """URL-safe text of about 40 characters."""
-    packed = _pack((
-        token.channel_id * KINDS + token.kind, token.link_id, token.campaign_id, token.touch_id, token.customer_id
-    ))
+    packed = _pack(
+        (
+            token.channel_id * KINDS + token.kind,
+            token.link_id,
+            token.campaign_id,
+            token.touch_id,
+            token.customer_id,
+        )
+    )
     return urlsafe_b64encode(_ciphers()[0].encrypt(packed, None)).rstrip(b"=").decode()
 
 

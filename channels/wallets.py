@@ -33,14 +33,32 @@ class Wallet:
         return None if self.told is None else self.told - (self.expected or Decimal(0))
 
 
+AMOUNTS = (
+    "opening",
+    "top_up",
+    "bonus",
+    "transfer_in",
+    "cash_consumption",
+    "bonus_consumption",
+    "transfer_out",
+    "refund",
+    "adjustment",
+    "closing",
+)  # in the order of the query
+
+
 def of_channels(last: date, channel_id: int | None = None) -> list[Wallet]:
     """Every wallet with an entry or a statement up to a day."""
-    entries = {row[:2]: [amount or Decimal(0) for amount in row[2:]] for row in money.wallets(last, channel_id)}
+    entries = {
+        row[:2]: [amount or Decimal(0) for amount in row[2:]] for row in money.wallets(last, channel_id)
+    }
     told = {row[:2]: row[2:] for row in money.statements(last, channel_id)}
     channels = Channel.objects.in_bulk({channel for channel, _unit in entries.keys() | told.keys()})
     found = []
-    for channel, unit in sorted(entries.keys() | told.keys(), key=lambda key: (channels[key[0]].name, key[1])):
-        amounts = entries.get((channel, unit), [Decimal(0)] * 10)
+    for channel, unit in sorted(
+        entries.keys() | told.keys(), key=lambda key: (channels[key[0]].name, key[1])
+    ):
+        amounts = dict(zip(AMOUNTS, entries.get((channel, unit), [Decimal(0)] * len(AMOUNTS)), strict=True))
         day, balance, _source, expected = told.get((channel, unit), (None, None, None, None))
-        found.append(Wallet(channels[channel], unit, *amounts, told=balance, told_on=day, expected=expected))
+        found.append(Wallet(channels[channel], unit, told=balance, told_on=day, expected=expected, **amounts))
     return found

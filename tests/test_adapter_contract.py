@@ -57,7 +57,13 @@ class Pigeon(BaseAdapter):
         Setting("birds", "Birds", kind="number", default=3),
         Setting("fed", "Fed", kind="boolean", default=True, required=False),
         Setting("site", "Site", kind="url", required=False),
-        Setting("breed", "Breed", kind="choice", choices=(("homing", "Homing"), ("fancy", "Fancy")), default="homing"),
+        Setting(
+            "breed",
+            "Breed",
+            kind="choice",
+            choices=(("homing", "Homing"), ("fancy", "Fancy")),
+            default="homing",
+        ),
         Setting("whistle", "Whistle", kind="password", secret=True),
     )
     closed = 0

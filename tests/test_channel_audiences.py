@@ -28,7 +28,14 @@ from channels.adapters.base import (
     Flight,
     ReportRow,
 )
-from channels.models import Channel, DailyReport, PlatformAudience, PlatformAudienceMember, PlatformRemoval, PlatformRule
+from channels.models import (
+    Channel,
+    DailyReport,
+    PlatformAudience,
+    PlatformAudienceMember,
+    PlatformRemoval,
+    PlatformRule,
+)
 from channels.vocabulary import Domain, Guarantee, Observability
 from tests.channel_rows import make_brand, make_channel
 
@@ -80,8 +87,13 @@ class Platform(BaseAdapter):
         if self.errors:
             raise self.errors.pop(0)
         self.flights.append(flight)
-        return self.keeps or Flight("adset-1", *(getattr(flight, name) for name in (
-            "budget", "starts_on", "ends_on", "cap_exposures", "cap_days")))
+        return self.keeps or Flight(
+            "adset-1",
+            *(
+                getattr(flight, name)
+                for name in ("budget", "starts_on", "ends_on", "cap_exposures", "cap_days")
+            ),
+        )
 
     def fetch_report(self, day: date) -> list[ReportRow]:
         if self.errors:
@@ -95,8 +107,16 @@ class Platform(BaseAdapter):
 @pytest.fixture(autouse=True)
 def _platform(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(adapters, "_added", {"platform": Platform})
-    for kept in (Platform.held, Platform.calls, Platform.made, Platform.refuses, Platform.forgets, Platform.errors,
-                 Platform.reports, Platform.flights):
+    for kept in (
+        Platform.held,
+        Platform.calls,
+        Platform.made,
+        Platform.refuses,
+        Platform.forgets,
+        Platform.errors,
+        Platform.reports,
+        Platform.flights,
+    ):
         kept.clear()
     monkeypatch.setattr(Platform, "keeps", None)
     yield
@@ -135,7 +155,9 @@ def members(audience: PlatformAudience) -> dict[int, tuple[bool, bool, str]]:
 # Sync -----------------------------------------------------------------------------------------
 
 
-def test_who_is_wanted_is_pushed_by_the_best_identity_and_who_is_not_is_taken_out(audience: PlatformAudience) -> None:
+def test_who_is_wanted_is_pushed_by_the_best_identity_and_who_is_not_is_taken_out(
+    audience: PlatformAudience,
+) -> None:
     people = [person(1), person(2), person(3, phone=False)]
     ids = [customer.pk for customer in people]
     assert audience_sync.want(audience.pk, ids, NOW) == 3
@@ -238,7 +260,11 @@ def test_a_merged_person_who_was_in_alone_brings_the_survivor_in(audience: Platf
 
 def test_chunks_are_as_large_as_the_platforms_rule_allows(audience: PlatformAudience) -> None:
     PlatformRule.objects.create(
-        medium="social", key="audience_members_a_call", value=4, valid_from=date(2026, 1, 1), source="t",
+        medium="social",
+        key="audience_members_a_call",
+        value=4,
+        valid_from=date(2026, 1, 1),
+        source="t",
         channel=audience.channel,
     )
     audience_sync.want(audience.pk, [person(n).pk for n in range(10)], NOW)
@@ -276,7 +302,9 @@ def test_what_the_platform_neither_confirms_nor_refuses_is_pushed_again(audience
     assert audience_sync.sync(audience.pk, NOW + timedelta(minutes=5)).added == 1
 
 
-@pytest.mark.parametrize("error", [AdapterError("slower", retryable=True, retry_after=60), TimeoutError("no answer")])
+@pytest.mark.parametrize(
+    "error", [AdapterError("slower", retryable=True, retry_after=60), TimeoutError("no answer")]
+)
 def test_a_call_that_fails_is_repeated_later_and_told(audience: PlatformAudience, error: Exception) -> None:
     Platform.errors.append(error)
     audience_sync.want(audience.pk, [person(1).pk], NOW)
@@ -439,7 +467,9 @@ def test_a_platform_that_keeps_to_something_else_is_told_of(
     PlatformAudience.objects.filter(pk=audience.pk).update(external_id="aud-0")
     audience.refresh_from_db()
     flights.want(audience, FLIGHT)
-    monkeypatch.setattr(Platform, "keeps", Flight("adset-1", Decimal(999), date(2026, 12, 1), date(2026, 12, 12), 3, 7))
+    monkeypatch.setattr(
+        Platform, "keeps", Flight("adset-1", Decimal(999), date(2026, 12, 1), date(2026, 12, 12), 3, 7)
+    )
     assert "something else" in flights.apply(audience.pk, NOW)
     assert flights.waiting(NOW) == []
     assert flights.waiting(NOW + timedelta(minutes=11)) == [audience.pk]
@@ -454,28 +484,38 @@ def row(day: date, placement: str, spend: str, **fields: Any) -> ReportRow:
 
 def versions(channel: Channel) -> list[tuple[Any, ...]]:
     return list(
-        DailyReport.objects.filter(channel=channel).order_by("day", "placement", "version")
+        DailyReport.objects.filter(channel=channel)
+        .order_by("day", "placement", "version")
         .values_list("day__day", "placement", "version", "spend", "campaign_id")
     )
 
 
-def test_the_last_days_are_fetched_again_and_only_what_settled_is_a_version(audience: PlatformAudience) -> None:
+def test_the_last_days_are_fetched_again_and_only_what_settled_is_a_version(
+    audience: PlatformAudience,
+) -> None:
     channel = audience.channel
     PlatformAudience.objects.filter(pk=audience.pk).update(flight_reference="adset-1")
     days = [date(2026, 11, 20), date(2026, 11, 21), date(2026, 11, 22), date(2026, 11, 23)]
-    Platform.reports.update({day: [row(day, "adset-1", "10", clicks=1), row(day, "other", "5")] for day in days})
+    Platform.reports.update(
+        {day: [row(day, "adset-1", "10", clicks=1), row(day, "other", "5")] for day in days}
+    )
     assert daily_reports.fetch(channel, NOW) == 6  # three days, as the rule says
     assert daily_reports.fetch(channel, NOW + timedelta(hours=1)) == 0
     Platform.reports[days[2]] = [row(days[2], "adset-1", "12.5", clicks=2), row(days[2], "other", "5")]
     assert daily_reports.fetch(channel, NOW + timedelta(hours=2)) == 1
     assert [found for found in versions(channel) if found[0] == 22] == [
-        (22, "adset-1", 1, Decimal(10), 7), (22, "adset-1", 2, Decimal("12.5"), 7), (22, "other", 1, Decimal(5), None),
+        (22, "adset-1", 1, Decimal(10), 7),
+        (22, "adset-1", 2, Decimal("12.5"), 7),
+        (22, "other", 1, Decimal(5), None),
     ]
 
 
 def test_rows_of_one_placement_are_added_up(channel: Channel) -> None:
     day = date(2026, 11, 23)
-    told = [row(day, "a", "1", exposures=10, reach=5, frequency=2.0), row(day, "a", "2", exposures=20, reach=5)]
+    told = [
+        row(day, "a", "1", exposures=10, reach=5, frequency=2.0),
+        row(day, "a", "2", exposures=20, reach=5),
+    ]
     assert daily_reports.store(channel, told, NOW) == 1
     stored = DailyReport.objects.get()
     assert (stored.spend, stored.exposures, stored.reach, stored.frequency) == (3, 30, None, None)

@@ -37,7 +37,9 @@ def counted(batch: ImportBatch) -> tuple[int, int, int, int]:
 
 
 def bad(batch: ImportBatch) -> list[tuple[int, str, str]]:
-    return list(BadRow.objects.filter(batch=batch).order_by("line", "column").values_list("line", "column", "reason"))
+    return list(
+        BadRow.objects.filter(batch=batch).order_by("line", "column").values_list("line", "column", "reason")
+    )
 
 
 SPEND = """渠道,日期,投放,消耗,曝光,点击
@@ -50,13 +52,18 @@ search a,2026/11/02,,30,,
 def test_a_file_of_daily_spend_is_loaded_by_its_own_headers(channel: Channel, give: Any) -> None:
     assert counted(give("spend", SPEND)) == (3, 0, 0, 0)
     rows = DailyReport.objects.order_by("day", "placement")
-    assert list(rows.values_list("day__day", "placement", "version", "spend", "exposures", "clicks", "currency")) == [
-        (1, "a", 1, Decimal(100), 1000, 10, "CNY"), (1, "b", 1, Decimal("1250.5"), 2000, 20, "CNY"),
+    assert list(
+        rows.values_list("day__day", "placement", "version", "spend", "exposures", "clicks", "currency")
+    ) == [
+        (1, "a", 1, Decimal(100), 1000, 10, "CNY"),
+        (1, "b", 1, Decimal("1250.5"), 2000, 20, "CNY"),
         (2, "", 1, Decimal(30), None, None, "CNY"),
     ]
 
 
-def test_the_same_file_again_changes_nothing_and_a_settled_figure_is_a_new_version(channel: Channel, give: Any) -> None:
+def test_the_same_file_again_changes_nothing_and_a_settled_figure_is_a_new_version(
+    channel: Channel, give: Any
+) -> None:
     give("spend", SPEND)
     assert counted(give("spend", SPEND)) == (0, 0, 3, 0)
     settled = give("spend", SPEND.replace("100.00", "99.50"))
@@ -76,15 +83,23 @@ def test_a_file_without_a_column_leaves_what_was_known(channel: Channel, give: A
 
 
 def test_bad_rows_of_spend_are_told_by_line(channel: Channel, give: Any) -> None:
-    batch = give("spend", (
-        "channel,day,placement,spend,clicks,currency\nSearch A,2026-11-01,a,1,1,\nNobody,2026-11-01,a,1,1,\n"
-        "Search A,2026-11-01,a,2,1,\nSearch A,2026-11-03,a,-1,1,\nSearch A,2026-11-04,a,1,-5,\nSearch A,x,a,1,1,\n"
-        "Search A,2026-11-05,a,1,1,1Y!\n"
-    ))
+    batch = give(
+        "spend",
+        (
+            "channel,day,placement,spend,clicks,currency\nSearch A,2026-11-01,a,1,1,\nNobody,2026-11-01,a,1,1,\n"
+            "Search A,2026-11-01,a,2,1,\nSearch A,2026-11-03,a,-1,1,\nSearch A,2026-11-04,a,1,-5,\nSearch A,x,a,1,1,\n"
+            "Search A,2026-11-05,a,1,1,1Y!\n"
+        ),
+    )
     assert counted(batch) == (1, 0, 0, 6)
     told = bad(batch)
     assert [(line, column) for line, column, _reason in told] == [
-        (3, "channel"), (4, "day"), (5, "spend"), (6, "clicks"), (7, "day"), (8, "currency"),
+        (3, "channel"),
+        (4, "day"),
+        (5, "spend"),
+        (6, "clicks"),
+        (7, "day"),
+        (8, "currency"),
     ]
     assert "known: Search A" in told[0][2]
 
@@ -97,7 +112,9 @@ def test_a_file_of_spend_can_be_taken_back(channel: Channel, give: Any) -> None:
     remove = import_kinds.get("spend").remove
     assert remove is not None
     assert remove(wrong.pk) == 1
-    assert list(DailyReport.objects.filter(placement="a").values_list("version", "spend")) == [(1, Decimal(100))]
+    assert list(DailyReport.objects.filter(placement="a").values_list("version", "spend")) == [
+        (1, Decimal(100))
+    ]
 
 
 WALLET = """channel,day,kind,amount,unit,reference
@@ -114,8 +131,11 @@ def test_wallet_entries_are_loaded_once_though_two_of_them_look_alike(channel: C
     assert counted(first) == (5, 0, 0, 0)
     assert counted(give("wallet", WALLET)) == (0, 0, 5, 0)
     assert list(WalletEntry.objects.order_by("id").values_list("kind", "amount", "unit")) == [
-        ("opening", 100, "CNY"), ("top_up", 1000, "CNY"), ("cash_consumption", 50, "CNY"),
-        ("cash_consumption", 50, "CNY"), ("adjustment", -3, "CNY"),
+        ("opening", 100, "CNY"),
+        ("top_up", 1000, "CNY"),
+        ("cash_consumption", 50, "CNY"),
+        ("cash_consumption", 50, "CNY"),
+        ("adjustment", -3, "CNY"),
     ]
     assert first.totals["sums"]["amount"]["stored"] == "1197.0000"
 
@@ -126,8 +146,11 @@ def test_an_entry_never_changes(channel: Channel, give: Any) -> None:
     assert counted(batch) == (0, 0, 4, 1)
     assert bad(batch)[0][:2] == (3, "reference")
     assert WalletEntry.objects.get(kind="top_up").amount == 1000
-    twice = give("wallet", "channel,day,kind,amount,reference\nSearch A,2026-11-05,bonus,1,B\nSearch A,2026-11-05,bonus,1,B\n"
-                           "Search A,2026-11-05,bonus,-1,C\n")
+    twice = give(
+        "wallet",
+        "channel,day,kind,amount,reference\nSearch A,2026-11-05,bonus,1,B\nSearch A,2026-11-05,bonus,1,B\n"
+        "Search A,2026-11-05,bonus,-1,C\n",
+    )
     assert counted(twice) == (1, 0, 0, 2)
 
 
@@ -166,11 +189,18 @@ def test_receipts_go_into_the_inbox_once(give: Any) -> None:
 
 def test_bad_receipts_are_told_by_line(give: Any) -> None:
     make_channel(name="By hand")
-    batch = give("receipts", (
-        "channel,reference,attempt_id,outcome,occurred_at,cost\nBy hand,,,sent,2026-11-03 10:00,\n"
-        "By hand,r,,teleported,2026-11-03 10:00,\nBy hand,r,,sent,2999-01-01 10:00,\nBy hand,r,,sent,2026-11-03 10:00,-1\n"
-    ))
+    batch = give(
+        "receipts",
+        (
+            "channel,reference,attempt_id,outcome,occurred_at,cost\nBy hand,,,sent,2026-11-03 10:00,\n"
+            "By hand,r,,teleported,2026-11-03 10:00,\nBy hand,r,,sent,2999-01-01 10:00,\n"
+            "By hand,r,,sent,2026-11-03 10:00,-1\n"
+        ),
+    )
     assert counted(batch) == (0, 0, 0, 4)
     assert [(line, column) for line, column, _reason in bad(batch)] == [
-        (2, "reference"), (3, "outcome"), (4, "occurred_at"), (5, "cost"),
+        (2, "reference"),
+        (3, "outcome"),
+        (4, "occurred_at"),
+        (5, "cost"),
     ]

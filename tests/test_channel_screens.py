@@ -55,7 +55,10 @@ def test_only_channel_admins_write(name: str, log_in: Any) -> None:
 
 def test_actions_on_a_channel_are_for_channel_admins(log_in: Any) -> None:
     channel = make_channel()
-    actions = [reverse(f"channels:{name}", args=[channel.pk]) for name in ("edit", "check", "change_state", "capacity")]
+    actions = [
+        reverse(f"channels:{name}", args=[channel.pk])
+        for name in ("edit", "check", "change_state", "capacity")
+    ]
     actions.append(reverse("channels:replay"))
     for who in ("marketer", "approver", "finance"):
         for url in actions:
@@ -74,10 +77,20 @@ def test_empty_screens_say_what_to_do_next(as_channel_admin: Client, as_marketer
 
 def email_fields(**changes: str) -> dict[str, str]:
     return {
-        "name": "Letters", "brand": str(make_brand().pk), "currency": "cny", "price_model": "per_message",
-        "unit_price": "0.01", "rate_per_second": "10", "daily_capacity": "5000", "adapter-host": "smtp.example.com",
-        "adapter-port": "587", "adapter-tls": "starttls", "adapter-verify": "on", "adapter-username": "us",
-        "adapter-password": SECRET, "adapter-from_address": "news@example.com",
+        "name": "Letters",
+        "brand": str(make_brand().pk),
+        "currency": "cny",
+        "price_model": "per_message",
+        "unit_price": "0.01",
+        "rate_per_second": "10",
+        "daily_capacity": "5000",
+        "adapter-host": "smtp.example.com",
+        "adapter-port": "587",
+        "adapter-tls": "starttls",
+        "adapter-verify": "on",
+        "adapter-username": "us",
+        "adapter-password": SECRET,
+        "adapter-from_address": "news@example.com",
     } | changes
 
 
@@ -100,7 +113,9 @@ def test_a_channel_is_connected_step_by_step(as_channel_admin: Client) -> None:
 
 def test_a_mistake_is_told_beside_its_field_and_nothing_is_saved(as_channel_admin: Client) -> None:
     url = reverse("channels:connect") + "?medium=email&adapter=email"
-    answer = as_channel_admin.post(url, email_fields(**{"adapter-host": "", "adapter-port": "many", "unit_price": "-1"}))
+    answer = as_channel_admin.post(
+        url, email_fields(**{"adapter-host": "", "adapter-port": "many", "unit_price": "-1"})
+    )
     assert answer.status_code == 422
     page = text(answer)
     assert "This is needed." in page
@@ -111,8 +126,12 @@ def test_a_mistake_is_told_beside_its_field_and_nothing_is_saved(as_channel_admi
 
 
 def test_a_secret_is_never_shown_and_kept_when_left_empty(as_channel_admin: Client) -> None:
-    channel = make_channel("email", "email", settings={"host": "h", "from_address": "a@b.example"},
-                           credentials={"password": SECRET, "dkim_key": SECRET})
+    channel = make_channel(
+        "email",
+        "email",
+        settings={"host": "h", "from_address": "a@b.example"},
+        credentials={"password": SECRET, "dkim_key": SECRET},
+    )
     url = reverse("channels:edit", args=[channel.pk])
     assert SECRET not in text(as_channel_admin.get(url))
     fields = email_fields(**{"adapter-password": ""})
@@ -124,7 +143,9 @@ def test_a_secret_is_never_shown_and_kept_when_left_empty(as_channel_admin: Clie
     assert "kept, not shown" in page
 
 
-def test_the_webhook_address_is_for_channel_admins_only(as_channel_admin: Client, as_marketer: Client) -> None:
+def test_the_webhook_address_is_for_channel_admins_only(
+    as_channel_admin: Client, as_marketer: Client
+) -> None:
     channel = make_channel("email", "email")
     url = reverse("channels:channel", args=[channel.pk])
     assert channel.inbound_secret in text(as_channel_admin.get(url))
@@ -132,7 +153,9 @@ def test_the_webhook_address_is_for_channel_admins_only(as_channel_admin: Client
 
 
 def test_the_connection_is_tested_and_the_answer_stays(as_channel_admin: Client) -> None:
-    channel = make_channel("email", "email", settings={"host": "127.0.0.1", "port": 1, "tls": "none", "timeout": 2})
+    channel = make_channel(
+        "email", "email", settings={"host": "127.0.0.1", "port": 1, "tls": "none", "timeout": 2}
+    )
     part = as_channel_admin.post(reverse("channels:check", args=[channel.pk]), HTTP_HX_REQUEST="true")
     assert "alert-danger" in text(part)
     assert "Connection refused" in text(as_channel_admin.get(reverse("channels:channel", args=[channel.pk])))
@@ -191,8 +214,16 @@ def test_a_channel_page_tells_how_it_fares(as_marketer: Client) -> None:
 
 def rule_fields(**changes: str) -> dict[str, str]:
     return {
-        "medium": "sms", "key": "hours", "value": '{"from": "09:00", "to": "20:00"}', "adapter": "", "channel": "",
-        "country": "cn", "valid_from": "2026-12-01", "valid_to": "", "source": "A letter", "source_date": "",
+        "medium": "sms",
+        "key": "hours",
+        "value": '{"from": "09:00", "to": "20:00"}',
+        "adapter": "",
+        "channel": "",
+        "country": "cn",
+        "valid_from": "2026-12-01",
+        "valid_to": "",
+        "source": "A letter",
+        "source_date": "",
     } | changes
 
 
@@ -200,20 +231,28 @@ def test_a_rule_is_replaced_by_a_new_row(as_channel_admin: Client) -> None:
     old = PlatformRule.objects.get(medium="sms", key="hours", country="CN")
     form = text(as_channel_admin.get(reverse("channels:new_rule"), {"from": old.pk}))
     assert "21:00" in form
-    assert as_channel_admin.post(reverse("channels:new_rule") + f"?from={old.pk}", rule_fields()).status_code == 302
+    assert (
+        as_channel_admin.post(reverse("channels:new_rule") + f"?from={old.pk}", rule_fields()).status_code
+        == 302
+    )
     rows = PlatformRule.objects.filter(medium="sms", key="hours", country="CN").order_by("valid_from")
     assert [row.value["to"] for row in rows] == ["21:00", "20:00"]
     assert "A letter" in text(as_channel_admin.get(reverse("channels:rules"), {"medium": "sms"}))
 
 
-@pytest.mark.parametrize(("changes", "told"), [
-    ({"value": "hello"}, "That is no JSON"),
-    ({"value": '{"from": "20:00", "to": "09:00"}'}, "must come before"),
-    ({"country": "C1"}, "two letters"),
-    ({"valid_to": "2026-11-01"}, "ends before it begins"),
-    ({"key": "counting", "value": '"bytes"'}, "Write one of"),
-])
-def test_a_rule_that_makes_no_sense_is_refused(as_channel_admin: Client, changes: dict[str, str], told: str) -> None:
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"value": "hello"}, "That is no JSON"),
+        ({"value": '{"from": "20:00", "to": "09:00"}'}, "must come before"),
+        ({"country": "C1"}, "two letters"),
+        ({"valid_to": "2026-11-01"}, "ends before it begins"),
+        ({"key": "counting", "value": '"bytes"'}, "Write one of"),
+    ],
+)
+def test_a_rule_that_makes_no_sense_is_refused(
+    as_channel_admin: Client, changes: dict[str, str], told: str
+) -> None:
     answer = as_channel_admin.post(reverse("channels:new_rule"), rule_fields(**changes))
     assert answer.status_code == 422
     assert told in text(answer)
@@ -230,12 +269,19 @@ def test_a_rule_is_corrected_or_ended(as_channel_admin: Client) -> None:
 # Inbox ----------------------------------------------------------------------------------------
 
 
-def test_the_inbox_shows_what_was_told_and_replays_what_was_set_aside(as_channel_admin: Client, as_marketer: Client) -> None:
+def test_the_inbox_shows_what_was_told_and_replays_what_was_set_aside(
+    as_channel_admin: Client, as_marketer: Client
+) -> None:
     channel = make_channel()
     now = timezone.now()
-    inbox.store(channel, [
-        Inbound(f"k{n}", now, receipt=Receipt.DELIVERED, reference=f"ref-{n}", detail={"note": "<b>"}) for n in range(3)
-    ], now)
+    inbox.store(
+        channel,
+        [
+            Inbound(f"k{n}", now, receipt=Receipt.DELIVERED, reference=f"ref-{n}", detail={"note": "<b>"})
+            for n in range(3)
+        ],
+        now,
+    )
     bad = InboxEvent.objects.get(reference="ref-1")
     inbox.set_aside(bad.pk, "no such attempt", now)
     page = text(as_marketer.get(reverse("channels:inbox")))
@@ -263,11 +309,19 @@ def test_the_inbox_shows_what_was_told_and_replays_what_was_set_aside(as_channel
 
 def report(channel: Channel, day: date, version: int, spend: str, **fields: Any) -> DailyReport:
     return DailyReport.objects.create(
-        channel=channel, day=day, version=version, spend=Decimal(spend), source="test", fetched_at=timezone.now(), **fields
+        channel=channel,
+        day=day,
+        version=version,
+        spend=Decimal(spend),
+        source="test",
+        fetched_at=timezone.now(),
+        **fields,
     )
 
 
-def test_the_sheet_shows_the_newest_version_of_each_placement_and_sums_to_its_total(as_finance: Client) -> None:
+def test_the_sheet_shows_the_newest_version_of_each_placement_and_sums_to_its_total(
+    as_finance: Client,
+) -> None:
     channel = make_channel(medium="search", name="Search A")
     day = timezone.localdate()
     report(channel, day, 1, "100", placement="a", clicks=5)
@@ -283,7 +337,9 @@ def test_the_sheet_shows_the_newest_version_of_each_placement_and_sums_to_its_to
     assert "¥110.50" in every
     other = text(as_finance.get(reverse("channels:spend"), {"from": "2020-01-01", "to": "2020-01-02"}))
     assert "Nothing was reported in these days." in other
-    assert as_finance.get(reverse("channels:spend"), {"from": "x", "to": "y", "channel": "z"}).status_code == 200
+    assert (
+        as_finance.get(reverse("channels:spend"), {"from": "x", "to": "y", "channel": "z"}).status_code == 200
+    )
 
 
 def test_a_wallet_is_held_against_what_the_platform_says(as_finance: Client) -> None:
@@ -291,17 +347,35 @@ def test_a_wallet_is_held_against_what_the_platform_says(as_finance: Client) -> 
 
     channel = make_channel(medium="search", name="Search A")
     day = date(2026, 11, 1)
-    entries = [("opening", "100"), ("top_up", "1000"), ("bonus", "200"), ("transfer_in", "50"), ("cash_consumption", "300"),
-               ("bonus_consumption", "80"), ("transfer_out", "20"), ("refund", "10"), ("adjustment", "-5")]
+    entries = [
+        ("opening", "100"),
+        ("top_up", "1000"),
+        ("bonus", "200"),
+        ("transfer_in", "50"),
+        ("cash_consumption", "300"),
+        ("bonus_consumption", "80"),
+        ("transfer_out", "20"),
+        ("refund", "10"),
+        ("adjustment", "-5"),
+    ]
     for n, (kind, amount) in enumerate(entries):
         WalletEntry.objects.create(
             channel=channel, day=day, kind=kind, amount=Decimal(amount), source="test", source_key=str(n)
         )
     WalletEntry.objects.create(
-        channel=channel, day=day + timedelta(days=5), kind="cash_consumption", amount=Decimal(35), source="t", source_key="x"
+        channel=channel,
+        day=day + timedelta(days=5),
+        kind="cash_consumption",
+        amount=Decimal(35),
+        source="t",
+        source_key="x",
     )
     WalletStatement.objects.create(
-        channel=channel, day=day, balance=Decimal("930"), source="test", fetched_at=datetime(2026, 11, 2, tzinfo=UTC)
+        channel=channel,
+        day=day,
+        balance=Decimal("930"),
+        source="test",
+        fetched_at=datetime(2026, 11, 2, tzinfo=UTC),
     )
     (wallet,) = of_channels(date(2026, 11, 30))
     assert (wallet.closing, wallet.told, wallet.expected, wallet.difference) == (900, 930, 935, -5)
@@ -338,7 +412,9 @@ def test_a_change_of_a_channel_is_recorded_without_its_secrets() -> None:
 def test_a_page_of_an_audience_tells_what_differs(as_marketer: Client) -> None:
     channel = make_channel(medium="social")
     audience = PlatformAudience.objects.create(
-        channel=channel, name="Buyers", wanted_flight=json.loads(
+        channel=channel,
+        name="Buyers",
+        wanted_flight=json.loads(
             '{"budget": "1000.00", "starts_on": "2026-12-01", "ends_on": "2026-12-12", "cap_exposures": 3, "cap_days": 7}'
         ),
     )

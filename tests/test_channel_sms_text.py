@@ -21,8 +21,11 @@ from channels.sms_text import (
 
 GSM = "".join(character for character in BASIC if character != "\x1b") + "".join(EXTENDED)
 gsm_texts = st.text(alphabet=GSM, min_size=1, max_size=700)
-any_texts = st.text(alphabet=st.one_of(st.sampled_from("中文促销券😀é€a1"), st.characters(exclude_categories=["Cs"])),
-                    min_size=1, max_size=400)
+any_texts = st.text(
+    alphabet=st.one_of(st.sampled_from("中文促销券😀é€a1"), st.characters(exclude_categories=["Cs"])),
+    min_size=1,
+    max_size=400,
+)
 
 
 @given(gsm_texts)

@@ -44,9 +44,21 @@ def test_an_event_told_twice_is_stored_once_also_within_one_call() -> None:
 def test_an_event_is_stored_as_it_was_told() -> None:
     channel = make_channel()
     told = Inbound(
-        "k" * 300, NOW - timedelta(hours=1), receipt=Receipt.BOUNCED, reference="r", identity_kind="email",
-        identity_issuer="", identity_value="a@b.example", code="5.1.1\0", permanent=True, value=Decimal("12.3456"),
-        currency="CNY", machine=True, campaign_id=7, touch_id=8, detail={"attempt_id": 9, "note": "中\0"},
+        "k" * 300,
+        NOW - timedelta(hours=1),
+        receipt=Receipt.BOUNCED,
+        reference="r",
+        identity_kind="email",
+        identity_issuer="",
+        identity_value="a@b.example",
+        code="5.1.1\0",
+        permanent=True,
+        value=Decimal("12.3456"),
+        currency="CNY",
+        machine=True,
+        campaign_id=7,
+        touch_id=8,
+        detail={"attempt_id": 9, "note": "中\0"},
     )
     inbox.store(channel, [told], NOW)
     inbox.store(channel, [told], NOW)
@@ -68,7 +80,13 @@ def test_taking_gives_the_oldest_first_and_marking_ends_it() -> None:
     assert [event.dedupe_key for event in taken] == ["a", "b", "c"]
     assert inbox.mark_drained([taken[0].pk, taken[1].pk], NOW) == 2
     inbox.set_aside(taken[2].pk, "no such touch", NOW)
-    assert states(channel) == [("a", "drained"), ("b", "drained"), ("c", "poison"), ("d", "new"), ("e", "new")]
+    assert states(channel) == [
+        ("a", "drained"),
+        ("b", "drained"),
+        ("c", "poison"),
+        ("d", "new"),
+        ("e", "new"),
+    ]
     assert [event.dedupe_key for event in inbox.take(10)] == ["d", "e"]
     assert ChannelCount.objects.get(name="poison").n == 1
     inbox.mark_ignored([taken[2].pk], "not ours")
@@ -118,9 +136,14 @@ def test_two_drainers_never_take_the_same_event() -> None:
 def test_an_event_taken_by_a_drainer_that_failed_is_there_again() -> None:
     channel = make_channel()
     inbox.store(channel, [click("a")], NOW)
-    with pytest.raises(ZeroDivisionError), transaction.atomic():
-        inbox.mark_drained([event.pk for event in inbox.take(1)], NOW)
-        1 / 0  # noqa: B018
+
+    def drain_and_fail() -> None:
+        with transaction.atomic():
+            inbox.mark_drained([event.pk for event in inbox.take(1)], NOW)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        drain_and_fail()
     assert states(channel) == [("a", "new")]
 
 
@@ -135,11 +158,19 @@ def followed(touch: int, link: int, seconds: float) -> Inbound:
 @pytest.mark.django_db
 def test_a_sweep_over_the_links_of_a_message_is_a_machines_and_a_reader_is_not() -> None:
     channel = make_channel()
-    inbox.store(channel, [
-        followed(1, 1, 0), followed(1, 2, 0.4), followed(1, 3, 0.9),  # a scanner
-        followed(2, 1, 0), followed(2, 2, 9),  # a person who reads
-        followed(3, 1, 0), followed(3, 1, 1),  # a person who clicks twice
-    ], NOW)
+    inbox.store(
+        channel,
+        [
+            followed(1, 1, 0),
+            followed(1, 2, 0.4),
+            followed(1, 3, 0.9),  # a scanner
+            followed(2, 1, 0),
+            followed(2, 2, 9),  # a person who reads
+            followed(3, 1, 0),
+            followed(3, 1, 1),  # a person who clicks twice
+        ],
+        NOW,
+    )
     machine = {(event.touch_id, event.detail["link_id"]) for event in inbox.take(100) if event.machine}
     assert machine == {(1, 1), (1, 2), (1, 3)}
     assert InboxEvent.objects.filter(machine=True).count() == 3
@@ -148,7 +179,9 @@ def test_a_sweep_over_the_links_of_a_message_is_a_machines_and_a_reader_is_not()
 @pytest.mark.django_db
 def test_fresh_clicks_wait_until_a_sweep_would_be_seen_and_nothing_else_waits() -> None:
     channel = make_channel()
-    inbox.store(channel, [followed(1, 1, 0), Inbound("r", NOW, receipt=Receipt.DELIVERED, reference="x")], NOW)
+    inbox.store(
+        channel, [followed(1, 1, 0), Inbound("r", NOW, receipt=Receipt.DELIVERED, reference="x")], NOW
+    )
     assert [event.dedupe_key for event in inbox.take(10, NOW)] == ["r"]
     assert len(inbox.take(10, NOW + inbox.SETTLE + timedelta(seconds=1))) == 2
 
@@ -169,7 +202,9 @@ def post(channel: Channel, body: bytes, key: str = "key", secret: str = "", **he
 
 
 def told(*attempts: int) -> bytes:
-    return json.dumps({"events": [{"type": "delivered", "attempt_id": n, "id": f"e{n}"} for n in attempts]}).encode()
+    return json.dumps(
+        {"events": [{"type": "delivered", "attempt_id": n, "id": f"e{n}"} for n in attempts]}
+    ).encode()
 
 
 @pytest.mark.django_db
@@ -229,7 +264,8 @@ def test_an_unread_request_is_parsed_again_once_the_adapter_is_mended(
     monkeypatch.setitem(reports.RECEIPTS, "teleported", Receipt.DELIVERED)
     assert inbox.replay([event.pk], NOW) == 1
     assert list(InboxEvent.objects.order_by("id").values_list("state", "outcome")) == [
-        ("drained", ""), ("new", "delivered"),
+        ("drained", ""),
+        ("new", "delivered"),
     ]
     assert inbox.replay([event.pk], NOW) == 0
 

@@ -18,7 +18,9 @@ from channels.tokens import BadToken, Token, TokenKind, seal, unseal
 from tests.channel_rows import make_brand, make_channel
 
 NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
-PERSON = {"HTTP_USER_AGENT": "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Mobile/15E148 MicroMessenger/8.0"}
+PERSON = {
+    "HTTP_USER_AGENT": "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Mobile/15E148 MicroMessenger/8.0"
+}
 numbers = st.integers(min_value=0, max_value=2**53)
 
 
@@ -36,11 +38,13 @@ def test_a_changed_token_is_refused(touch: int, customer: int, where: int) -> No
     text = seal(Token(TokenKind.LINK, 3, 5, 7, touch, customer))
     where %= len(text)
     for other in "AZaz09-_":
-        changed = text[:where] + other + text[where + 1:]
+        changed = text[:where] + other + text[where + 1 :]
         if changed == text:
             continue
         try:
-            assert unseal(changed, TokenKind.LINK) == unseal(text, TokenKind.LINK)  # spare bits of the last letter
+            assert unseal(changed, TokenKind.LINK) == unseal(
+                text, TokenKind.LINK
+            )  # spare bits of the last letter
             assert where == len(text) - 1
         except BadToken:
             pass
@@ -90,7 +94,9 @@ def test_links_are_stored_once_a_campaign_and_filled_per_person(django_assert_nu
     html = '<p><a class="b" href="https://a.example/x?b=1&amp;c=2">A</a> <a href=\'#top\'>top</a></p></body>'
     prepared = links.prepare(7, channel.pk, text, html)
     assert sorted(Link.objects.values_list("url", flat=True)) == [
-        "http://c.example/", "https://a.example/x?b=1", "https://a.example/x?b=1&c=2",
+        "http://c.example/",
+        "https://a.example/x?b=1",
+        "https://a.example/x?b=1&c=2",
     ]
     links.prepare(7, channel.pk, text, html)
     assert Link.objects.count() == 3
@@ -117,7 +123,9 @@ def test_a_link_with_a_field_in_it_is_left_alone() -> None:
     text = "https://a.example/?code={{attributes.code}}"
     prepared = links.prepare(1, channel.pk, text, f'<a href="{text}">x</a>', pixel=False)
     assert (prepared.text, prepared.link_ids) == (text, ())
-    assert prepared.fill(prepared.text, prepared.html, touch_id=1, customer_id=1)[1] == f'<a href="{text}">x</a>'
+    assert (
+        prepared.fill(prepared.text, prepared.html, touch_id=1, customer_id=1)[1] == f'<a href="{text}">x</a>'
+    )
 
 
 @pytest.mark.django_db
@@ -156,16 +164,21 @@ def test_a_click_is_stored_and_redirected(client: Client) -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(("method", "headers"), [
-    ("head", PERSON),
-    ("get", {}),
-    ("get", {"HTTP_USER_AGENT": "Mozilla/5.0 (compatible; Googlebot/2.1)"}),
-    ("get", {"HTTP_USER_AGENT": "Mozilla/5.0 (Windows NT 10.0) Proofpoint URL Defense"}),
-    ("get", PERSON | {"HTTP_SEC_PURPOSE": "prefetch;prerender"}),
-    ("get", PERSON | {"HTTP_PURPOSE": "prefetch"}),
-    ("get", PERSON | {"HTTP_X_MOZ": "prefetch"}),
-])
-def test_a_machine_is_redirected_too_but_told_apart(client: Client, method: str, headers: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("method", "headers"),
+    [
+        ("head", PERSON),
+        ("get", {}),
+        ("get", {"HTTP_USER_AGENT": "Mozilla/5.0 (compatible; Googlebot/2.1)"}),
+        ("get", {"HTTP_USER_AGENT": "Mozilla/5.0 (Windows NT 10.0) Proofpoint URL Defense"}),
+        ("get", PERSON | {"HTTP_SEC_PURPOSE": "prefetch;prerender"}),
+        ("get", PERSON | {"HTTP_PURPOSE": "prefetch"}),
+        ("get", PERSON | {"HTTP_X_MOZ": "prefetch"}),
+    ],
+)
+def test_a_machine_is_redirected_too_but_told_apart(
+    client: Client, method: str, headers: dict[str, str]
+) -> None:
     channel = make_channel()
     link = Link.objects.create(channel=channel, campaign_id=7, url="https://a.example/")
     assert getattr(client, method)(click_address(channel.pk, link), **headers).status_code == 302
@@ -173,7 +186,9 @@ def test_a_machine_is_redirected_too_but_told_apart(client: Client, method: str,
 
 
 def test_an_image_proxy_opens_for_a_person_and_apples_prefetch_does_not() -> None:
-    gmail = {"user-agent": "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)"}
+    gmail = {
+        "user-agent": "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)"
+    }
     assert not is_machine("GET", gmail, pixel=True)
     assert is_machine("GET", gmail)
     assert is_machine("GET", {"user-agent": "Mozilla/5.0"}, pixel=True)
@@ -227,7 +242,10 @@ def test_one_click_by_a_mail_program_needs_no_cookie_and_no_log_in(customer: Cus
     assert (permitted(customer, "email"), permitted(customer, "sms")) == (False, True)
     event = InboxEvent.objects.get()
     assert (event.response, event.campaign_id, event.touch_id, event.detail["customer_id"]) == (
-        "opt_out", 7, 11, customer.pk,
+        "opt_out",
+        7,
+        11,
+        customer.pk,
     )
     assert event.channel_id == channel.pk
 

@@ -69,7 +69,9 @@ def test_one_query_for_many_keys_gives_the_same_answers() -> None:
 
 def test_a_rule_holds_between_its_dates() -> None:
     add("messages_a_customer_a_week", 7, medium="wecom", valid_from=DAY, valid_to=DAY + timedelta(days=1))
-    held = [rule_value("wecom", "messages_a_customer_a_week", on=DAY + timedelta(days=n)) for n in (-1, 0, 1, 2)]
+    held = [
+        rule_value("wecom", "messages_a_customer_a_week", on=DAY + timedelta(days=n)) for n in (-1, 0, 1, 2)
+    ]
     assert held == [None, 7, 7, None]
 
 
@@ -85,7 +87,9 @@ def broken(*args: object, **kwargs: object) -> list[tuple[str, str]]:
 def test_a_mainland_text_needs_its_signature_its_way_out_and_no_brackets() -> None:
     bare = make_channel()
     assert broken(bare, "", "双十一【全场】五折", "", DAY) == [
-        ("channel", "signature_required"), ("text", "forbidden_characters"), ("text", "opt_out_text"),
+        ("channel", "signature_required"),
+        ("text", "forbidden_characters"),
+        ("text", "opt_out_text"),
     ]
     signed = make_channel(settings={"signature": "均达"})
     assert check_message(signed, "", "双十一全场五折,拒收请回复R", "", DAY) == []
@@ -96,10 +100,13 @@ def test_a_mainland_text_has_at_most_500_characters_with_its_signature() -> None
     ending = "拒收请回复R"
     fits = "中" * (500 - 4 - len(ending)) + ending
     assert check_message(channel, "", fits, "", DAY) == []
-    assert check_message(channel, "", "中" + fits, "", DAY) == [Violation(
-        "text", "longest_characters",
-        "Shorten the text: with its signature it has 501 characters, and 500 are allowed.",
-    )]
+    assert check_message(channel, "", "中" + fits, "", DAY) == [
+        Violation(
+            "text",
+            "longest_characters",
+            "Shorten the text: with its signature it has 501 characters, and 500 are allowed.",
+        )
+    ]
 
 
 def test_abroad_other_rules_hold() -> None:
@@ -123,11 +130,21 @@ def test_wecom_counts_bytes() -> None:
     assert broken(channel, "", "中" * 1334, "", DAY) == [("text", "longest_bytes")]
 
 
-@pytest.mark.parametrize(("key", "bad"), [
-    ("hours", {"from": "21:00", "to": "08:00"}), ("hours", "08-21"), ("ucs_part", "67"), ("ucs_part", True),
-    ("ucs_part", -1), ("signature_required", "yes"), ("opt_out_words", ["STOP", ""]), ("counting", "bytes"),
-    ("messages_a_customer_a_month", "weeks"), ("hours_by_region", {"Florida": {"from": "8"}}),
-])
+@pytest.mark.parametrize(
+    ("key", "bad"),
+    [
+        ("hours", {"from": "21:00", "to": "08:00"}),
+        ("hours", "08-21"),
+        ("ucs_part", "67"),
+        ("ucs_part", True),
+        ("ucs_part", -1),
+        ("signature_required", "yes"),
+        ("opt_out_words", ["STOP", ""]),
+        ("counting", "bytes"),
+        ("messages_a_customer_a_month", "weeks"),
+        ("hours_by_region", {"Florida": {"from": "8"}}),
+    ],
+)
 def test_a_value_that_does_not_fit_its_key_is_refused_with_what_to_write(key: str, bad: object) -> None:
     with pytest.raises(ValueError, match="Write|must"):
         clean_value(key, bad)

@@ -132,7 +132,12 @@ class AdapterError(Exception):
     """
 
     def __init__(
-        self, text: str, *, code: str = "", retryable: bool = False, stops_channel: bool = False,
+        self,
+        text: str,
+        *,
+        code: str = "",
+        retryable: bool = False,
+        stops_channel: bool = False,
         retry_after: float | None = None,
     ) -> None:
         super().__init__(text)
@@ -288,7 +293,14 @@ class BaseAdapter:
         """Release connections. Called when a worker is done with the adapter."""
 
     VERBS: ClassVar[tuple[str, ...]] = (
-        "send", "status", "sync_audience", "set_flight", "fetch_report", "parse_inbound", "poll", "check",
+        "send",
+        "status",
+        "sync_audience",
+        "set_flight",
+        "fetch_report",
+        "parse_inbound",
+        "poll",
+        "check",
     )
 
     @classmethod

@@ -59,33 +59,81 @@ class Adapter(BaseAdapter):
     batch_size = 100
     settings: ClassVar[tuple[Setting, ...]] = (
         Setting("host", gettext_lazy("SMTP server"), gettext_lazy("Such as smtp.example.com.")),
-        Setting("port", gettext_lazy("Port"), gettext_lazy("587 with STARTTLS, 465 with TLS."), "number", default=587),
-        Setting("tls", gettext_lazy("Encryption"), kind="choice", default="starttls", choices=(
-            ("starttls", "STARTTLS"), ("tls", "TLS"), ("none", gettext_lazy("None (a server on this machine only)")),
-        )),
-        Setting("verify", gettext_lazy("Check the server's certificate"), kind="boolean", default=True, required=False),
+        Setting(
+            "port",
+            gettext_lazy("Port"),
+            gettext_lazy("587 with STARTTLS, 465 with TLS."),
+            "number",
+            default=587,
+        ),
+        Setting(
+            "tls",
+            gettext_lazy("Encryption"),
+            kind="choice",
+            default="starttls",
+            choices=(
+                ("starttls", "STARTTLS"),
+                ("tls", "TLS"),
+                ("none", gettext_lazy("None (a server on this machine only)")),
+            ),
+        ),
+        Setting(
+            "verify",
+            gettext_lazy("Check the server's certificate"),
+            kind="boolean",
+            default=True,
+            required=False,
+        ),
         Setting("username", gettext_lazy("User name"), required=False),
         Setting("password", gettext_lazy("Password"), kind="password", secret=True, required=False),
         Setting("from_address", gettext_lazy("Sender's address"), gettext_lazy("Such as news@example.com.")),
         Setting("from_name", gettext_lazy("Sender's name"), required=False),
         Setting("reply_to", gettext_lazy("Replies go to"), required=False),
-        Setting("return_path", gettext_lazy("Bounces go to"), gettext_lazy("Empty: the sender's address."), required=False),
-        Setting("postal_address", gettext_lazy("Postal address"), gettext_lazy("Added below every message."), required=False),
         Setting(
-            "unsubscribe_words", gettext_lazy("Words of the unsubscribe link"),
-            gettext_lazy("Added below a message that has no unsubscribe link of its own."), required=False,
+            "return_path",
+            gettext_lazy("Bounces go to"),
+            gettext_lazy("Empty: the sender's address."),
+            required=False,
+        ),
+        Setting(
+            "postal_address",
+            gettext_lazy("Postal address"),
+            gettext_lazy("Added below every message."),
+            required=False,
+        ),
+        Setting(
+            "unsubscribe_words",
+            gettext_lazy("Words of the unsubscribe link"),
+            gettext_lazy("Added below a message that has no unsubscribe link of its own."),
+            required=False,
             default="退订 · Unsubscribe",
         ),
-        Setting("country", gettext_lazy("Country of the recipients"), gettext_lazy("Two letters, such as US; empty: several."), required=False),
+        Setting(
+            "country",
+            gettext_lazy("Country of the recipients"),
+            gettext_lazy("Two letters, such as US; empty: several."),
+            required=False,
+        ),
         Setting("dkim_domain", gettext_lazy("DKIM domain"), required=False),
         Setting("dkim_selector", gettext_lazy("DKIM selector"), required=False),
-        Setting("dkim_key", gettext_lazy("DKIM private key (PEM)"), kind="textarea", secret=True, required=False),
         Setting(
-            "webhook_key", gettext_lazy("Key of the bounce webhook"),
-            gettext_lazy("If set, reports must carry X-Evenreach-Signature: sha256=HMAC of the body."), "password",
-            secret=True, required=False,
+            "dkim_key", gettext_lazy("DKIM private key (PEM)"), kind="textarea", secret=True, required=False
         ),
-        Setting("timeout", gettext_lazy("Seconds to wait for the server"), kind="number", default=30, required=False),
+        Setting(
+            "webhook_key",
+            gettext_lazy("Key of the bounce webhook"),
+            gettext_lazy("If set, reports must carry X-Evenreach-Signature: sha256=HMAC of the body."),
+            "password",
+            secret=True,
+            required=False,
+        ),
+        Setting(
+            "timeout",
+            gettext_lazy("Seconds to wait for the server"),
+            kind="number",
+            default=30,
+            required=False,
+        ),
     )
 
     def __init__(self, account: Account) -> None:
@@ -102,12 +150,20 @@ class Adapter(BaseAdapter):
             try:
                 results.append(self._one(message))
             except AdapterError as error:
-                if not any(sent.outcome in (Outcome.ACCEPTED, Outcome.UNKNOWN, Outcome.REFUSED) for sent in results):
+                if not any(
+                    sent.outcome in (Outcome.ACCEPTED, Outcome.UNKNOWN, Outcome.REFUSED) for sent in results
+                ):
                     raise
                 # Some are gone: what is left of the batch is told one by one, never lost by an exception.
                 wait = error.retry_after or GREYLISTED
                 results += [
-                    Sent(left.attempt_id, Outcome.THROTTLED, code=error.code, text=str(error)[:200], retry_after=wait)
+                    Sent(
+                        left.attempt_id,
+                        Outcome.THROTTLED,
+                        code=error.code,
+                        text=str(error)[:200],
+                        retry_after=wait,
+                    )
                     for left in batch[position:]
                 ]
                 break
@@ -119,7 +175,9 @@ class Adapter(BaseAdapter):
         try:
             raw = compose(message, self._sender)
         except dkim.DKIMException as error:
-            raise AdapterError(_("The DKIM key does not sign: %s") % error, code="dkim", stops_channel=True) from None
+            raise AdapterError(
+                _("The DKIM key does not sign: %s") % error, code="dkim", stops_channel=True
+            ) from None
         try:
             try:
                 return self._transaction(smtp, message, raw)
@@ -135,17 +193,25 @@ class Adapter(BaseAdapter):
         except _MayHaveArrived as error:
             self.close()
             return Sent(
-                message.attempt_id, Outcome.UNKNOWN, message_id(message, self._sender), code="lost", text=str(error)[:200]
+                message.attempt_id,
+                Outcome.UNKNOWN,
+                message_id(message, self._sender),
+                code="lost",
+                text=str(error)[:200],
             )
 
     def _lost(self, message: Outgoing, error: Exception) -> Sent:
-        return Sent(message.attempt_id, Outcome.THROTTLED, code="lost", text=str(error)[:200], retry_after=LOST)
+        return Sent(
+            message.attempt_id, Outcome.THROTTLED, code="lost", text=str(error)[:200], retry_after=LOST
+        )
 
     def _transaction(self, smtp: smtplib.SMTP, message: Outgoing, raw: bytes) -> Sent:
         """MAIL, RCPT, DATA for one message, judged reply by reply."""
         needs_utf8 = not message.address.isascii()
         if needs_utf8 and not smtp.has_extn("smtputf8"):
-            return Sent(message.attempt_id, Outcome.REFUSED, code="smtputf8", text="the server takes no such address")
+            return Sent(
+                message.attempt_id, Outcome.REFUSED, code="smtputf8", text="the server takes no such address"
+            )
         options = ["SMTPUTF8", "BODY=8BITMIME"] if needs_utf8 else []
         if smtp.has_extn("size"):
             options.append(f"size={len(raw)}")
@@ -169,7 +235,10 @@ class Adapter(BaseAdapter):
             raise _MayHaveArrived(str(error)) from error
         if code == 250:
             return Sent(
-                message.attempt_id, Outcome.ACCEPTED, message_id(message, self._sender), text=_text(code, reply)
+                message.attempt_id,
+                Outcome.ACCEPTED,
+                message_id(message, self._sender),
+                text=_text(code, reply),
             )
         self._reset(smtp, code)
         return self._judged(message, code, reply)
@@ -217,13 +286,14 @@ class Adapter(BaseAdapter):
         username, password = told.get("username") or "", self.account.credentials.get("password", "")
         if username and tls == "none" and not _is_local(host):
             raise AdapterError(
-                _("A password is not sent without encryption. Choose STARTTLS or TLS."), code="tls", stops_channel=True
+                _("A password is not sent without encryption. Choose STARTTLS or TLS."),
+                code="tls",
+                stops_channel=True,
             )
         context = ssl.create_default_context()
         if not told.get("verify", True):
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        timeout = float(told.get("timeout") or 30)
         try:
             smtp = _open(host, port, tls, float(told.get("timeout") or 30), context)
             try:
@@ -244,11 +314,16 @@ class Adapter(BaseAdapter):
         except smtplib.SMTPResponseException as error:
             final = error.smtp_code >= 500
             raise AdapterError(
-                _text(error.smtp_code, error.smtp_error), code=str(error.smtp_code), retryable=not final,
-                stops_channel=final, retry_after=None if final else GREYLISTED,
+                _text(error.smtp_code, error.smtp_error),
+                code=str(error.smtp_code),
+                retryable=not final,
+                stops_channel=final,
+                retry_after=None if final else GREYLISTED,
             ) from None
         except (smtplib.SMTPException, OSError) as error:
-            raise AdapterError(f"{host}:{port}: {error}", code="connect", retryable=True, retry_after=LOST) from None
+            raise AdapterError(
+                f"{host}:{port}: {error}", code="connect", retryable=True, retry_after=LOST
+            ) from None
 
     def close(self) -> None:
         smtp, self._smtp = self._smtp, None
@@ -271,7 +346,9 @@ class Adapter(BaseAdapter):
             if isinstance(smtp.sock, ssl.SSLSocket):
                 facts["encryption"] = str(smtp.sock.version())
             facts["extensions"] = " ".join(sorted(smtp.esmtp_features))
-            facts["DKIM"] = _("signed by %s") % self._sender.dkim_domain if self._sender.signs else _("not signed")
+            facts["DKIM"] = (
+                _("signed by %s") % self._sender.dkim_domain if self._sender.signs else _("not signed")
+            )
             compose(Outgoing(0, "nobody@example.com", text="test"), self._sender)
             return Checked(True, _("The server answers and lets us in."), facts)
         except dkim.DKIMException as error:
@@ -304,7 +381,9 @@ def _open(host: str, port: int, tls: str, timeout: float, context: ssl.SSLContex
         if tls == "starttls":
             smtp.starttls(context=context)
         smtp.ehlo_or_helo_if_needed()
-        if smtp.sock is not None:  # the dot goes by itself and must not wait for the acknowledgement of the text
+        if (
+            smtp.sock is not None
+        ):  # the dot goes by itself and must not wait for the acknowledgement of the text
             smtp.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except BaseException:
         smtp.close()

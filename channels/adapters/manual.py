@@ -12,7 +12,16 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from audiences.vocabulary import Medium
-from channels.adapters.base import BaseAdapter, Checked, InboundReply, InboundRequest, Outcome, Outgoing, Sent, Setting
+from channels.adapters.base import (
+    BaseAdapter,
+    Checked,
+    InboundReply,
+    InboundRequest,
+    Outcome,
+    Outgoing,
+    Sent,
+    Setting,
+)
 from channels.vocabulary import Domain, Guarantee, Observability, PriceModel
 
 PREFIX = "manual-"
@@ -30,16 +39,23 @@ class Adapter(BaseAdapter):
     batch_size = 1000
     settings: ClassVar[tuple[Setting, ...]] = (
         Setting(
-            "instructions", gettext_lazy("What to do with a list"),
-            gettext_lazy("Shown beside each exported list, such as the tool to load it into."), "textarea", required=False,
+            "instructions",
+            gettext_lazy("What to do with a list"),
+            gettext_lazy("Shown beside each exported list, such as the tool to load it into."),
+            "textarea",
+            required=False,
         ),
         Setting(
-            "signature", gettext_lazy("Signature"),
-            gettext_lazy("For text messages in mainland China: the approved signature."), required=False,
+            "signature",
+            gettext_lazy("Signature"),
+            gettext_lazy("For text messages in mainland China: the approved signature."),
+            required=False,
         ),
         Setting(
-            "country", gettext_lazy("Country of the recipients"),
-            gettext_lazy("Two letters, such as CN; empty: several."), required=False,
+            "country",
+            gettext_lazy("Country of the recipients"),
+            gettext_lazy("Two letters, such as CN; empty: several."),
+            required=False,
         ),
         Setting("postal_address", gettext_lazy("Postal address"), required=False),
     )

@@ -16,8 +16,17 @@ class PlatformAudienceSerializer(serializers.ModelSerializer[PlatformAudience]):
     class Meta:
         model = PlatformAudience
         fields = (
-            "id", "channel", "campaign_id", "name", "external_id", "flight_reference", "wanted_flight", "known_flight",
-            "platform_size", "last_synced_at", "last_error",
+            "id",
+            "channel",
+            "campaign_id",
+            "name",
+            "external_id",
+            "flight_reference",
+            "wanted_flight",
+            "known_flight",
+            "platform_size",
+            "last_synced_at",
+            "last_error",
         )
 
 
@@ -29,7 +38,14 @@ class OnePlatformAudienceSerializer(PlatformAudienceSerializer):
     troubled = serializers.IntegerField(read_only=True)
 
     class Meta(PlatformAudienceSerializer.Meta):
-        fields = (*PlatformAudienceSerializer.Meta.fields, "wanted", "held", "to_add", "to_remove", "troubled")  # type: ignore[assignment]
+        fields = (
+            *PlatformAudienceSerializer.Meta.fields,
+            "wanted",
+            "held",
+            "to_add",
+            "to_remove",
+            "troubled",
+        )  # type: ignore[assignment]
 
     def to_representation(self, instance: PlatformAudience) -> dict[str, Any]:
         names = ("wanted", "held", "to_add", "to_remove", "troubled")

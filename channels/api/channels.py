@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from drf_spectacular.utils import extend_schema, extend_schema_view
+from drf_spectacular.utils import extend_schema
 from rest_framework import generics, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -23,24 +23,24 @@ from channels.models import Channel, ChannelCapacity
 class Guarded:
     """Everybody with a role reads, channel admins write."""
 
-    permission_classes = (RolePermission,)
-    read_roles = ANYBODY
+    permission_classes: Any = (RolePermission,)
+    read_roles: tuple[str, ...] = ANYBODY
     write_roles: tuple[str, ...] = (Role.CHANNEL_ADMIN,)
 
 
 class SettingSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
     help = serializers.CharField()
     kind = serializers.CharField()
     secret = serializers.BooleanField(help_text="Goes into credentials instead of settings.")
-    required = serializers.BooleanField()
+    required = serializers.BooleanField()  # type: ignore[assignment]
     choices = serializers.ListField(child=serializers.CharField())
 
 
 class AdapterSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
     media = serializers.ListField(child=serializers.CharField())
     verbs = serializers.ListField(child=serializers.CharField())
     settings = SettingSerializer(many=True)
@@ -53,10 +53,20 @@ class Adapters(Guarded, APIView):
     def get(self, request: Request) -> Response:
         told = [
             {
-                "name": name, "label": str(adapter.label), "media": list(adapter.media), "verbs": sorted(adapter.verbs()),
+                "name": name,
+                "label": str(adapter.label),
+                "media": list(adapter.media),
+                "verbs": sorted(adapter.verbs()),
                 "settings": [
-                    {"name": one.name, "label": str(one.label), "help": str(one.help), "kind": one.kind, "secret": one.secret,
-                     "required": one.required, "choices": [str(value) for value, _label in one.choices]}
+                    {
+                        "name": one.name,
+                        "label": str(one.label),
+                        "help": str(one.help),
+                        "kind": one.kind,
+                        "secret": one.secret,
+                        "required": one.required,
+                        "choices": [str(value) for value, _label in one.choices],
+                    }
                     for one in adapter.settings
                 ],
             }
@@ -69,18 +79,44 @@ class ChannelSerializer(serializers.ModelSerializer[Channel]):
     brand = serializers.SlugRelatedField(slug_field="code", queryset=Brand.objects.all())
     settings = serializers.DictField(required=False, help_text="What the adapter declares; see /adapters/.")
     credentials = serializers.DictField(
-        required=False, write_only=True, help_text="The adapter's secrets. Written, never read; left out they stay."
+        required=False,
+        write_only=True,
+        help_text="The adapter's secrets. Written, never read; left out they stay.",
     )
 
     class Meta:
         model = Channel
         fields = (
-            "id", "brand", "name", "medium", "adapter", "domain", "observability", "guarantee", "state", "state_reason",
-            "settings", "credentials", "currency", "price_model", "unit_price", "rate_per_second", "daily_capacity",
-            "last_checked_at", "created_at", "updated_at",
+            "id",
+            "brand",
+            "name",
+            "medium",
+            "adapter",
+            "domain",
+            "observability",
+            "guarantee",
+            "state",
+            "state_reason",
+            "settings",
+            "credentials",
+            "currency",
+            "price_model",
+            "unit_price",
+            "rate_per_second",
+            "daily_capacity",
+            "last_checked_at",
+            "created_at",
+            "updated_at",
         )
         read_only_fields = (
-            "domain", "observability", "guarantee", "state", "state_reason", "last_checked_at", "created_at", "updated_at",
+            "domain",
+            "observability",
+            "guarantee",
+            "state",
+            "state_reason",
+            "last_checked_at",
+            "created_at",
+            "updated_at",
         )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -88,7 +124,9 @@ class ChannelSerializer(serializers.ModelSerializer[Channel]):
         if known:
             for fixed in ("medium", "adapter"):
                 if attrs.get(fixed, getattr(known, fixed)) != getattr(known, fixed):
-                    raise serializers.ValidationError({fixed: _("This stays as it was: connect another channel.")})
+                    raise serializers.ValidationError(
+                        {fixed: _("This stays as it was: connect another channel.")}
+                    )
         try:
             adapter = adapter_class(known.adapter if known else attrs["adapter"])
         except LookupError as error:
@@ -123,7 +161,6 @@ class Channels(Guarded, generics.ListCreateAPIView[Channel]):
     filterset_fields = ("medium", "state", "adapter")
 
 
-@extend_schema_view(put=extend_schema(exclude=True))
 class OneChannel(Guarded, generics.RetrieveUpdateAPIView[Channel]):
     """One account. There is no deletion: archive it by its state."""
 
@@ -191,9 +228,21 @@ class HealthView(Guarded, APIView):
     def get(self, request: Request, pk: int) -> Response:
         channel, now = get_object_or_404(Channel, pk=pk), timezone.now()
         (found,) = health.of_channels([channel], now)
-        names = ("accepted", "held", "refused", "throttled", "unknown", "bad_signatures", "last_event", "waiting", "set_aside",
-                 "troubles")
-        told = {name: getattr(found, name) for name in names} | {"causes": dict(health.last_day(channel, now).causes)}
+        names = (
+            "accepted",
+            "held",
+            "refused",
+            "throttled",
+            "unknown",
+            "bad_signatures",
+            "last_event",
+            "waiting",
+            "set_aside",
+            "troubles",
+        )
+        told = {name: getattr(found, name) for name in names} | {
+            "causes": dict(health.last_day(channel, now).causes)
+        }
         return Response(HealthSerializer(told).data)
 
 
@@ -217,5 +266,7 @@ class Capacities(Guarded, generics.ListCreateAPIView[ChannelCapacity]):
     def perform_create(self, serializer: Any) -> None:
         channel = get_object_or_404(Channel, pk=self.kwargs["pk"])
         serializer.instance, _made = ChannelCapacity.objects.update_or_create(
-            channel=channel, day=serializer.validated_data["day"], defaults={"messages": serializer.validated_data["messages"]}
+            channel=channel,
+            day=serializer.validated_data["day"],
+            defaults={"messages": serializer.validated_data["messages"]},
         )

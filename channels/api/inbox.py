@@ -20,8 +20,25 @@ class EventSerializer(serializers.ModelSerializer[InboxEvent]):
     class Meta:
         model = InboxEvent
         fields = (
-            "id", "channel", "dedupe_key", "kind", "outcome", "response", "reference", "campaign_id", "touch_id",
-            "occurred_at", "received_at", "machine", "value", "currency", "code", "detail", "state", "error", "drained_at",
+            "id",
+            "channel",
+            "dedupe_key",
+            "kind",
+            "outcome",
+            "response",
+            "reference",
+            "campaign_id",
+            "touch_id",
+            "occurred_at",
+            "received_at",
+            "machine",
+            "value",
+            "currency",
+            "code",
+            "detail",
+            "state",
+            "error",
+            "drained_at",
         )
 
 

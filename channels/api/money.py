@@ -22,8 +22,21 @@ class ReportSerializer(serializers.ModelSerializer[DailyReport]):
     class Meta:
         model = DailyReport
         fields = (
-            "id", "channel", "day", "placement", "version", "campaign_id", "currency", "spend", "exposures", "clicks", "reach",
-            "frequency", "conversions", "source", "fetched_at",
+            "id",
+            "channel",
+            "day",
+            "placement",
+            "version",
+            "campaign_id",
+            "currency",
+            "spend",
+            "exposures",
+            "clicks",
+            "reach",
+            "frequency",
+            "conversions",
+            "source",
+            "fetched_at",
         )
 
 
@@ -67,9 +80,11 @@ class Spend(Guarded, APIView):
     write_roles = ()
 
     @extend_schema(
-        operation_id="spend_list", responses=SpendSerializer(many=True),
+        operation_id="spend_list",
+        responses=SpendSerializer(many=True),
         parameters=[
-            OpenApiParameter("day_from", OpenApiTypes.DATE), OpenApiParameter("day_to", OpenApiTypes.DATE),
+            OpenApiParameter("day_from", OpenApiTypes.DATE),
+            OpenApiParameter("day_to", OpenApiTypes.DATE),
             OpenApiParameter("channel", OpenApiTypes.INT),
         ],
     )
@@ -82,7 +97,9 @@ class Spend(Guarded, APIView):
             raise serializers.ValidationError({"day_from": "At most 366 days in one call."})
         rows = money.sheet(first, last, asked.validated_data.get("channel"))
         names = ("day", "channel", "currency", "spend", "exposures", "clicks", "placements")
-        return Response(SpendSerializer([dict(zip(names, row, strict=False)) for row in rows], many=True).data)
+        return Response(
+            SpendSerializer([dict(zip(names, row, strict=False)) for row in rows], many=True).data
+        )
 
 
 class WalletSerializer(serializers.Serializer[Any]):
@@ -109,8 +126,12 @@ class Wallets(Guarded, APIView):
     write_roles = ()
 
     @extend_schema(
-        operation_id="wallets_list", responses=WalletSerializer(many=True),
-        parameters=[OpenApiParameter("day_to", OpenApiTypes.DATE), OpenApiParameter("channel", OpenApiTypes.INT)],
+        operation_id="wallets_list",
+        responses=WalletSerializer(many=True),
+        parameters=[
+            OpenApiParameter("day_to", OpenApiTypes.DATE),
+            OpenApiParameter("channel", OpenApiTypes.INT),
+        ],
     )
     def get(self, request: Request) -> Response:
         asked = SpanSerializer(data=request.query_params)
@@ -123,7 +144,18 @@ class Wallets(Guarded, APIView):
 class WalletEntrySerializer(serializers.ModelSerializer[WalletEntry]):
     class Meta:
         model = WalletEntry
-        fields = ("id", "channel", "day", "kind", "unit", "amount", "expires_on", "source", "source_key", "created_at")
+        fields = (
+            "id",
+            "channel",
+            "day",
+            "kind",
+            "unit",
+            "amount",
+            "expires_on",
+            "source",
+            "source_key",
+            "created_at",
+        )
 
 
 class WalletEntries(Guarded, generics.ListAPIView[WalletEntry]):

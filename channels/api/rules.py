@@ -11,12 +11,24 @@ from channels.platform_rules import KEYS, clean_value
 
 class RuleSerializer(serializers.ModelSerializer[PlatformRule]):
     key = serializers.ChoiceField(choices=[(name, name) for name in KEYS])
-    value = serializers.JSONField(help_text="Its shape follows the key: a number, a text, true, a list of words, hours.")
+    value = serializers.JSONField(
+        help_text="Its shape follows the key: a number, a text, true, a list of words, hours."
+    )
 
     class Meta:
         model = PlatformRule
         fields = (
-            "id", "medium", "adapter", "channel", "country", "key", "value", "valid_from", "valid_to", "source", "source_date",
+            "id",
+            "medium",
+            "adapter",
+            "channel",
+            "country",
+            "key",
+            "value",
+            "valid_from",
+            "valid_to",
+            "source",
+            "source_date",
         )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

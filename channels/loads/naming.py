@@ -8,8 +8,12 @@ from audiences.registers import ImportColumn
 from channels.models import Channel
 
 CHANNEL = ImportColumn(
-    "channel", gettext_lazy("Channel"), gettext_lazy("The channel's name, as on the Channels page."),
-    required=True, kind="identifier", aliases=("渠道", "渠道名称", "account", "账户", "账户名称"),
+    "channel",
+    gettext_lazy("Channel"),
+    gettext_lazy("The channel's name, as on the Channels page."),
+    required=True,
+    kind="identifier",
+    aliases=("渠道", "渠道名称", "account", "账户", "账户名称"),
 )
 
 FIND = """
@@ -25,4 +29,3 @@ def resolve_channels(staged: Staged) -> None:
     known = ", ".join(Channel.objects.order_by("name").values_list("name", flat=True)[:20]) or "–"
     reason = _("no channel of this name; known: %(known)s") % {"known": known}
     staged.refuse("channel", reason[:250], "r.channel_id IS NULL")
-

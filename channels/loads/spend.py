@@ -13,23 +13,67 @@ from channels.loads.naming import CHANNEL, resolve_channels
 
 COLUMNS = (
     CHANNEL,
-    ImportColumn("day", gettext_lazy("Day"), gettext_lazy("Of the account's zone."), True, "date",
-                 aliases=("日期", "date", "统计日期", "stat_time_day", "date_start")),
-    ImportColumn("placement", gettext_lazy("Placement"),
-                 gettext_lazy("The platform's campaign, keyword, post or KOL; empty for the account as a whole."),
-                 longest=160, aliases=("投放", "计划", "计划名称", "推广计划", "kol", "达人", "关键词", "campaign")),
-    ImportColumn("campaign_id", gettext_lazy("Our campaign"), gettext_lazy("Its number here."), kind="integer",
-                 aliases=("活动编号",)),
-    ImportColumn("currency", gettext_lazy("Currency"), gettext_lazy("Empty: the channel's."), kind="identifier", longest=3,
-                 aliases=("币种", "货币")),
-    ImportColumn("spend", gettext_lazy("Spend"), required=True, kind="decimal",
-                 aliases=("消耗", "花费", "消费", "费用", "cost", "stat_cost", "fee", "金额")),
-    ImportColumn("exposures", gettext_lazy("Exposures"), kind="integer",
-                 aliases=("曝光", "曝光量", "展现", "展现量", "impressions", "impression", "show_cnt", "view_count", "pv")),
-    ImportColumn("clicks", gettext_lazy("Clicks"), kind="integer", aliases=("点击", "点击量", "click", "click_cnt")),
+    ImportColumn(
+        "day",
+        gettext_lazy("Day"),
+        gettext_lazy("Of the account's zone."),
+        True,
+        "date",
+        aliases=("日期", "date", "统计日期", "stat_time_day", "date_start"),
+    ),
+    ImportColumn(
+        "placement",
+        gettext_lazy("Placement"),
+        gettext_lazy("The platform's campaign, keyword, post or KOL; empty for the account as a whole."),
+        longest=160,
+        aliases=("投放", "计划", "计划名称", "推广计划", "kol", "达人", "关键词", "campaign"),
+    ),
+    ImportColumn(
+        "campaign_id",
+        gettext_lazy("Our campaign"),
+        gettext_lazy("Its number here."),
+        kind="integer",
+        aliases=("活动编号",),
+    ),
+    ImportColumn(
+        "currency",
+        gettext_lazy("Currency"),
+        gettext_lazy("Empty: the channel's."),
+        kind="identifier",
+        longest=3,
+        aliases=("币种", "货币"),
+    ),
+    ImportColumn(
+        "spend",
+        gettext_lazy("Spend"),
+        required=True,
+        kind="decimal",
+        aliases=("消耗", "花费", "消费", "费用", "cost", "stat_cost", "fee", "金额"),
+    ),
+    ImportColumn(
+        "exposures",
+        gettext_lazy("Exposures"),
+        kind="integer",
+        aliases=(
+            "曝光",
+            "曝光量",
+            "展现",
+            "展现量",
+            "impressions",
+            "impression",
+            "show_cnt",
+            "view_count",
+            "pv",
+        ),
+    ),
+    ImportColumn(
+        "clicks", gettext_lazy("Clicks"), kind="integer", aliases=("点击", "点击量", "click", "click_cnt")
+    ),
     ImportColumn("reach", gettext_lazy("Reach"), kind="integer", aliases=("触达", "触达人数", "覆盖人数")),
     ImportColumn("frequency", gettext_lazy("Frequency"), kind="decimal", aliases=("频次", "人均频次")),
-    ImportColumn("conversions", gettext_lazy("Conversions"), kind="decimal", aliases=("转化", "转化数", "成交数")),
+    ImportColumn(
+        "conversions", gettext_lazy("Conversions"), kind="decimal", aliases=("转化", "转化数", "成交数")
+    ),
 )
 VALUES = ("currency", "spend", "exposures", "clicks", "reach", "frequency", "conversions", "campaign_id")
 COUNTS = ("exposures", "clicks", "reach", "frequency", "conversions", "campaign_id")
@@ -57,6 +101,14 @@ SELECT channel_id, day, placement, version, campaign_id, currency, spend, exposu
 FROM {work:decided} WHERE differs
 """
 
+STORED = """
+SELECT coalesce(sum(d.spend), 0), coalesce(sum(d.exposures), 0), coalesce(sum(d.clicks), 0)
+FROM {work:decided} w
+JOIN channels_dailyreport d ON d.channel_id = w.channel_id AND d.day = w.day AND d.placement = w.placement
+WHERE d.version = (SELECT max(version) FROM channels_dailyreport o
+                   WHERE o.channel_id = d.channel_id AND o.day = d.day AND o.placement = d.placement)
+"""
+
 
 def check(staged: Staged) -> None:
     resolve_channels(staged)
@@ -66,11 +118,17 @@ def check(staged: Staged) -> None:
         f"SELECT r.line FROM (SELECT r.line, row_number() OVER (PARTITION BY {key} ORDER BY r.line) AS n "
         "FROM {rows} r) r WHERE r.n > 1",
     )
-    staged.refuse("day", _("the same channel, day and placement stand in an earlier row"),
-                  "r.line IN (SELECT line FROM {work:repeated})")
+    staged.refuse(
+        "day",
+        _("the same channel, day and placement stand in an earlier row"),
+        "r.line IN (SELECT line FROM {work:repeated})",
+    )
     staged.refuse("spend", _("less than 0"), "r.spend < 0")
-    staged.refuse("currency", _("a currency has three letters, such as CNY"),
-                  "r.currency IS NOT NULL AND r.currency !~* '^[a-z]{3}$'")
+    staged.refuse(
+        "currency",
+        _("a currency has three letters, such as CNY"),
+        "r.currency IS NOT NULL AND r.currency !~* '^[a-z]{3}$'",
+    )
     for column in COUNTS:
         staged.refuse(column, _("less than 0"), f"r.{column} < 0")
 
@@ -100,12 +158,7 @@ def load(staged: Staged) -> Mapping[str, int]:
 
 def stored(staged: Staged) -> Mapping[str, Any]:
     """Totals of the current versions of what was loaded."""
-    return dict(zip(SUMS, staged.fetch(
-        "SELECT coalesce(sum(d.spend), 0), coalesce(sum(d.exposures), 0), coalesce(sum(d.clicks), 0) FROM {work:decided} w "
-        "JOIN channels_dailyreport d ON d.channel_id = w.channel_id AND d.day = w.day AND d.placement = w.placement "
-        "WHERE d.version = (SELECT max(version) FROM channels_dailyreport o WHERE o.channel_id = d.channel_id "
-        "AND o.day = d.day AND o.placement = d.placement)"
-    )[0], strict=True))
+    return dict(zip(SUMS, staged.fetch(STORED)[0], strict=True))
 
 
 def remove(batch_id: int) -> int:
@@ -122,7 +175,10 @@ SPEND = ImportKind(
     load=load,
     check=check,
     stored=stored,
-    help=gettext_lazy("What a platform, an agency or a KOL reports of a day, one row for each placement. Load it again when figures settle: every version is kept."),
+    help=gettext_lazy(
+        "What a platform, an agency or a KOL reports of a day, one row for each placement. "
+        "Load it again when figures settle: every version is kept."
+    ),
     role="channel_admin",
     sums=SUMS,
     remove=remove,

@@ -21,8 +21,16 @@ _BODY_END = re.compile(r"</body\s*>", re.IGNORECASE)
 _LINE_ENDS = re.compile(r"\r\n|\r|\n")
 # List-Unsubscribe and its Post header must be covered by the signature (RFC 8058 §4).
 SIGNED = (
-    b"from", b"to", b"reply-to", b"subject", b"date", b"message-id", b"mime-version", b"content-type",
-    b"list-unsubscribe", b"list-unsubscribe-post",
+    b"from",
+    b"to",
+    b"reply-to",
+    b"subject",
+    b"date",
+    b"message-id",
+    b"mime-version",
+    b"content-type",
+    b"list-unsubscribe",
+    b"list-unsubscribe-post",
 )
 
 
@@ -109,7 +117,7 @@ def with_footer(message: Outgoing, sender: Sender) -> tuple[str, str]:
     if html and below_html:
         footer = f"<p>{'<br>'.join(below_html)}</p>"
         end = _BODY_END.search(html)
-        html = html[: end.start()] + footer + html[end.start():] if end else html + footer
+        html = html[: end.start()] + footer + html[end.start() :] if end else html + footer
     return text, html
 
 

@@ -15,12 +15,19 @@ from channels.adapters.base import Inbound, Receipt
 from channels.mail.compose import ATTEMPT
 
 RECEIPTS = {
-    "accepted": Receipt.ACCEPTED, "delivered": Receipt.DELIVERED, "bounced": Receipt.BOUNCED,
-    "bounce": Receipt.BOUNCED, "rejected": Receipt.REJECTED,
+    "accepted": Receipt.ACCEPTED,
+    "delivered": Receipt.DELIVERED,
+    "bounced": Receipt.BOUNCED,
+    "bounce": Receipt.BOUNCED,
+    "rejected": Receipt.REJECTED,
 }
 RESPONSES = {
-    "complaint": ResponseKind.COMPLAINT, "reply": ResponseKind.REPLY, "opt_out": ResponseKind.OPT_OUT,
-    "unsubscribe": ResponseKind.OPT_OUT, "open": ResponseKind.OPEN, "click": ResponseKind.CLICK,
+    "complaint": ResponseKind.COMPLAINT,
+    "reply": ResponseKind.REPLY,
+    "opt_out": ResponseKind.OPT_OUT,
+    "unsubscribe": ResponseKind.OPT_OUT,
+    "open": ResponseKind.OPEN,
+    "click": ResponseKind.CLICK,
 }
 
 
@@ -53,7 +60,10 @@ def _json_event(event: Any, now: datetime) -> Inbound:
     if not reference and attempt is None and not recipient:
         raise ValueError("an event needs a message_id, an attempt_id or a recipient")
     detail: dict[str, Any] = {} if attempt is None else {"attempt_id": int(attempt)}
-    key = event.get("id") or f"{reference or attempt or recipient}:{kind}:{status}:{event.get('occurred_at', '')}"
+    key = (
+        event.get("id")
+        or f"{reference or attempt or recipient}:{kind}:{status}:{event.get('occurred_at', '')}"
+    )
     return Inbound(
         dedupe_key=f"mail:{key}",
         occurred_at=_moment(event.get("occurred_at"), now),
@@ -63,7 +73,8 @@ def _json_event(event: Any, now: datetime) -> Inbound:
         identity_kind=IdentityKind.EMAIL if recipient else "",
         identity_value=recipient,
         code=status,
-        permanent=bool(event.get("permanent", status.startswith("5"))) and RECEIPTS.get(kind) == Receipt.BOUNCED,
+        permanent=bool(event.get("permanent", status.startswith("5")))
+        and RECEIPTS.get(kind) == Receipt.BOUNCED,
         machine=bool(event.get("machine", False)),
         detail=detail,
     )
@@ -99,11 +110,14 @@ def _original(message: Message) -> Mapping[str, str]:
                 return _headers(inner[0])
         if kind == "text/rfc822-headers":
             payload = part.get_payload(decode=True)
-            return _headers(message_from_bytes(payload if isinstance(payload, bytes) else b"", policy=compat32))
+            return _headers(
+                message_from_bytes(payload if isinstance(payload, bytes) else b"", policy=compat32)
+            )
     return {}
 
 
-def _headers(message: Message) -> dict[str, str]:
+def _headers(message: Any) -> dict[str, str]:
+    """Of a message or a group of fields, by lower-case names."""
     return {name.lower(): str(value) for name, value in message.items()}
 
 
@@ -114,7 +128,10 @@ def _delivery(status: Message, original: Mapping[str, str], now: datetime) -> It
     of_message, recipients = _headers(groups[0]), groups[1:]
     for group in recipients:
         fields = _headers(group)
-        action, code = fields.get("action", "").lower().strip(), fields.get("status", "").split(" ")[0].strip()
+        action, code = (
+            fields.get("action", "").lower().strip(),
+            fields.get("status", "").split(" ")[0].strip(),
+        )
         if action not in ("failed", "delivered"):
             continue  # delayed, relayed, expanded: nothing is decided
         failed = action == "failed"
@@ -156,7 +173,10 @@ def _complaint(report: Message, original: Mapping[str, str], now: datetime) -> I
 
 
 def _reply(message: Message, now: datetime) -> Inbound:
-    about = str(message.get("In-Reply-To") or "").strip() or str(message.get("References") or "").split(" ")[-1].strip()
+    about = (
+        str(message.get("In-Reply-To") or "").strip()
+        or str(message.get("References") or "").split(" ")[-1].strip()
+    )
     automatic = str(message.get("Auto-Submitted") or "no").lower().strip() != "no"
     sender = _address(str(message.get("From") or ""))
     return Inbound(
@@ -191,12 +211,13 @@ def _moment(told: Any, now: datetime) -> datetime:
             moment = datetime.fromtimestamp(told, UTC)
         elif told:
             text = str(told).strip()
-            moment = datetime.fromisoformat(text) if text[:4].isdigit() and "-" in text[:5] else parsedate_to_datetime(text)
+            moment = (
+                datetime.fromisoformat(text)
+                if text[:4].isdigit() and "-" in text[:5]
+                else parsedate_to_datetime(text)
+            )
     except (ValueError, TypeError, OverflowError, OSError):
         moment = None
     if moment is None:
         return now
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-

@@ -11,7 +11,7 @@ from channels.credentials import EncryptedJSONField
 from channels.vocabulary import Domain, Guarantee, Observability, PriceModel
 
 
-@pghistory.track(exclude=("credentials", "inbound_secret", "last_checked_at", "last_check"))
+@pghistory.track(exclude=["credentials", "inbound_secret", "last_checked_at", "last_check"])
 class Channel(models.Model):
     """An account. Prices in ``currency``, numeric(14,6), unrounded; a message of two parts costs two.
 
@@ -35,10 +35,14 @@ class Channel(models.Model):
     guarantee = models.CharField(_("guarantee"), max_length=16, choices=Guarantee)
     state = models.CharField(_("state"), max_length=10, choices=State, default=State.ACTIVE)
     state_reason = models.CharField(max_length=254, blank=True)
-    settings = models.JSONField(_("settings"), default=dict, blank=True)  # what the adapter declares, not secret
+    settings = models.JSONField(
+        _("settings"), default=dict, blank=True
+    )  # what the adapter declares, not secret
     credentials = EncryptedJSONField(_("credentials"), default=dict, blank=True)  # write-only in every screen
     currency = models.CharField(_("currency"), max_length=3, default="CNY")
-    price_model = models.CharField(_("price model"), max_length=20, choices=PriceModel, default=PriceModel.PER_MESSAGE)
+    price_model = models.CharField(
+        _("price model"), max_length=20, choices=PriceModel, default=PriceModel.PER_MESSAGE
+    )
     unit_price = models.DecimalField(_("unit price"), max_digits=14, decimal_places=6, default=0)
     # Limits: null is unlimited.
     rate_per_second = models.FloatField(_("messages a second"), null=True, blank=True)
@@ -79,7 +83,9 @@ class PlatformRule(models.Model):
 
     medium = models.CharField(_("medium"), max_length=20, choices=Medium)
     adapter = models.CharField(_("adapter"), max_length=40, blank=True)
-    channel = models.ForeignKey(Channel, null=True, blank=True, on_delete=models.CASCADE, related_name="rules")
+    channel = models.ForeignKey(
+        Channel, null=True, blank=True, on_delete=models.CASCADE, related_name="rules"
+    )
     country = models.CharField(_("country"), max_length=2, blank=True)
     key = models.CharField(_("rule"), max_length=60)  # see channels.platform_rules.KEYS
     value = models.JSONField(_("value"))
@@ -101,7 +107,9 @@ class ChannelThrottle(models.Model):
     Virtual scheduling (GCRA): ``next_at`` is when the next message may start.
     """
 
-    channel = models.OneToOneField(Channel, primary_key=True, on_delete=models.CASCADE, related_name="throttle")
+    channel = models.OneToOneField(
+        Channel, primary_key=True, on_delete=models.CASCADE, related_name="throttle"
+    )
     next_at = models.DateTimeField()
     backoff_until = models.DateTimeField(null=True, blank=True)  # a provider said: slower
 
@@ -118,7 +126,9 @@ class ChannelCount(models.Model):
     n = models.BigIntegerField(default=0)
 
     class Meta:
-        constraints = (models.UniqueConstraint(fields=("channel", "hour", "name"), name="a_count_is_one_row_an_hour"),)
+        constraints = (
+            models.UniqueConstraint(fields=("channel", "hour", "name"), name="a_count_is_one_row_an_hour"),
+        )
 
     def __str__(self) -> str:
         return f"{self.channel_id} {self.name} {self.n}"
@@ -127,7 +137,9 @@ class ChannelCount(models.Model):
 class Employee(models.Model):
     """A person of ours who sends, calls or receives: a WeCom member, a store clerk, a driver of an event."""
 
-    channel = models.ForeignKey(Channel, null=True, blank=True, on_delete=models.PROTECT, related_name="employees")
+    channel = models.ForeignKey(
+        Channel, null=True, blank=True, on_delete=models.PROTECT, related_name="employees"
+    )
     external_id = models.CharField(max_length=80)
     name = models.CharField(_("name"), max_length=120)
     store = models.CharField(_("store"), max_length=120, blank=True)
@@ -138,7 +150,9 @@ class Employee(models.Model):
     left_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        constraints = (models.UniqueConstraint(fields=("channel", "external_id"), name="an_employee_is_one_row"),)
+        constraints = (
+            models.UniqueConstraint(fields=("channel", "external_id"), name="an_employee_is_one_row"),
+        )
 
     def __str__(self) -> str:
         return self.name

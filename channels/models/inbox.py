@@ -48,7 +48,9 @@ class InboxEvent(models.Model):
     drained_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        constraints = (models.UniqueConstraint(fields=("channel", "dedupe_key"), name="an_event_is_stored_once"),)
+        constraints = (
+            models.UniqueConstraint(fields=("channel", "dedupe_key"), name="an_event_is_stored_once"),
+        )
         indexes = (
             models.Index(fields=("id",), name="inbox_new", condition=models.Q(state="new")),
             models.Index(fields=("channel", "-received_at"), name="inbox_by_channel"),
@@ -70,7 +72,9 @@ class Link(models.Model):
     """
 
     campaign_id = models.BigIntegerField(null=True, blank=True)
-    channel = models.ForeignKey(Channel, null=True, blank=True, on_delete=models.PROTECT, related_name="links")
+    channel = models.ForeignKey(
+        Channel, null=True, blank=True, on_delete=models.PROTECT, related_name="links"
+    )
     label = models.CharField(max_length=120, blank=True)
     url = models.URLField(max_length=2000)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -78,7 +82,9 @@ class Link(models.Model):
     class Meta:
         constraints = (
             models.UniqueConstraint(
-                fields=("campaign_id", "channel", "url"), name="a_link_is_one_row_a_campaign", nulls_distinct=False
+                fields=("campaign_id", "channel", "url"),
+                name="a_link_is_one_row_a_campaign",
+                nulls_distinct=False,
             ),
         )
 

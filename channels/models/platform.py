@@ -26,7 +26,9 @@ class PlatformAudience(models.Model):
     class Meta:
         constraints = (
             models.UniqueConstraint(
-                fields=("channel", "campaign_id"), name="a_campaign_has_one_audience_a_channel", nulls_distinct=False
+                fields=("channel", "campaign_id"),
+                name="a_campaign_has_one_audience_a_channel",
+                nulls_distinct=False,
             ),
         )
 
@@ -51,7 +53,9 @@ class PlatformAudienceMember(models.Model):
 
     class Meta:
         constraints = (
-            models.UniqueConstraint(fields=("audience", "customer"), name="a_customer_is_pushed_once_an_audience"),
+            models.UniqueConstraint(
+                fields=("audience", "customer"), name="a_customer_is_pushed_once_an_audience"
+            ),
         )
         indexes = (
             models.Index(
@@ -152,7 +156,9 @@ class WalletEntry(models.Model):
 
     class Meta:
         verbose_name_plural = "wallet entries"
-        constraints = (models.UniqueConstraint(fields=("channel", "source_key"), name="a_wallet_entry_is_stored_once"),)
+        constraints = (
+            models.UniqueConstraint(fields=("channel", "source_key"), name="a_wallet_entry_is_stored_once"),
+        )
         indexes = (models.Index(fields=("channel", "day"), name="wallet_entry_by_day"),)
 
     def __str__(self) -> str:
@@ -171,7 +177,9 @@ class WalletStatement(models.Model):
 
     class Meta:
         constraints = (
-            models.UniqueConstraint(fields=("channel", "day", "unit", "source"), name="a_statement_is_stored_once"),
+            models.UniqueConstraint(
+                fields=("channel", "day", "unit", "source"), name="a_statement_is_stored_once"
+            ),
         )
 
     def __str__(self) -> str:

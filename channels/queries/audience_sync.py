@@ -147,17 +147,27 @@ def withdraw(audience_id: int, brand_id: int, medium: str, now: datetime) -> int
     return _run(WITHDRAW, audience=audience_id, brand=brand_id, medium=medium, now=now)
 
 
-def claim(audience_id: int, wanted: bool, limit: int, now: datetime, until: datetime) -> list[tuple[int, int, int | None]]:
+def claim(
+    audience_id: int, wanted: bool, limit: int, now: datetime, until: datetime
+) -> list[tuple[int, int, int | None]]:
     """Members to add (or to remove) that nobody else works on, leased: (row id, customer id, identity pushed)."""
     return _all(CLAIM, audience=audience_id, wanted=wanted, limit=limit, now=now, until=until)  # type: ignore[return-value]
 
 
 def addresses(
-    customer_ids: Sequence[int], identity_ids: Sequence[int | None], brand_id: int, medium: str, kinds: Sequence[str]
+    customer_ids: Sequence[int],
+    identity_ids: Sequence[int | None],
+    brand_id: int,
+    medium: str,
+    kinds: Sequence[str],
 ) -> list[tuple[Any, ...]]:
     """Of these customers those who permit the upload now, each with the identity to push: as before, or the best."""
     return _all(
-        ADDRESSES, customers=list(customer_ids), identities=list(identity_ids), brand=brand_id, medium=medium,
+        ADDRESSES,
+        customers=list(customer_ids),
+        identities=list(identity_ids),
+        brand=brand_id,
+        medium=medium,
         kinds=list(kinds),
     )
 
@@ -167,15 +177,23 @@ def held_addresses(customer_ids: Sequence[int], identity_ids: Sequence[int | Non
     return _all(HELD_ADDRESSES, customers=list(customer_ids), identities=list(identity_ids))
 
 
-def pushed(audience_id: int, customer_ids: Sequence[int], identity_ids: Sequence[int | None], held: bool) -> int:
+def pushed(
+    audience_id: int, customer_ids: Sequence[int], identity_ids: Sequence[int | None], held: bool
+) -> int:
     """Members the platform confirmed."""
-    return _run(PUSHED, audience=audience_id, customers=list(customer_ids), identities=list(identity_ids), held=held)
+    return _run(
+        PUSHED, audience=audience_id, customers=list(customer_ids), identities=list(identity_ids), held=held
+    )
 
 
 def failed(audience_id: int, codes: dict[int, str], until: datetime) -> int:
     """Members the platform did not take; they rest until ``until``."""
     return _run(
-        FAILED, audience=audience_id, customers=list(codes), codes=[code[:120] for code in codes.values()], until=until
+        FAILED,
+        audience=audience_id,
+        customers=list(codes),
+        codes=[code[:120] for code in codes.values()],
+        until=until,
     )
 
 

@@ -43,5 +43,6 @@ ON CONFLICT (channel_id, day, placement, version) DO NOTHING
 def store(channel_id: int, columns: Mapping[str, Sequence[Any]], source: str, now: datetime) -> int:
     """The rows of one channel that differ from their newest version, as the next one."""
     with connection.cursor() as cursor:
-        cursor.execute(STORE, {"channel": channel_id, "source": source, "now": now, **columns})
+        params: dict[str, Any] = {"channel": channel_id, "source": source, "now": now, **columns}
+        cursor.execute(STORE, params)
         return cursor.rowcount

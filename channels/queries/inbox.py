@@ -64,7 +64,8 @@ UPDATE channels_inboxevent SET state = 'drained', drained_at = %(now)s, error = 
 def store(channel_id: int, columns: Mapping[str, Sequence[Any]], received_at: datetime) -> int:
     """The events of one channel that were not stored before, in the order they were told."""
     with connection.cursor() as cursor:
-        cursor.execute(STORE, {"channel": channel_id, "received_at": received_at, **columns})
+        params: dict[str, Any] = {"channel": channel_id, "received_at": received_at, **columns}
+        cursor.execute(STORE, params)
         return cursor.rowcount
 
 

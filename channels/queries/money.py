@@ -8,7 +8,8 @@ from django.db import connection
 # The current version of each channel, day and placement.
 CURRENT = """
 SELECT DISTINCT ON (channel_id, day, placement) *
-FROM channels_dailyreport WHERE day BETWEEN %(first)s AND %(last)s AND (%(channel)s::bigint IS NULL OR channel_id = %(channel)s)
+FROM channels_dailyreport
+WHERE day BETWEEN %(first)s AND %(last)s AND (%(channel)s::bigint IS NULL OR channel_id = %(channel)s)
 ORDER BY channel_id, day, placement, version DESC
 """
 
@@ -43,7 +44,8 @@ GROUP BY channel_id, unit ORDER BY channel_id, unit
 
 STATEMENTS = """
 SELECT DISTINCT ON (channel_id, unit) channel_id, unit, day, balance, source,
-       (SELECT sum(CASE WHEN kind IN ('opening', 'top_up', 'bonus', 'transfer_in', 'adjustment') THEN amount ELSE -amount END)
+       (SELECT sum(
+            CASE WHEN kind IN ('opening', 'top_up', 'bonus', 'transfer_in', 'adjustment') THEN amount ELSE -amount END)
         FROM channels_walletentry entry
         WHERE entry.channel_id = statement.channel_id AND entry.unit = statement.unit AND entry.day <= statement.day)
 FROM channels_walletstatement statement

@@ -73,7 +73,9 @@ def lease(channel_id: int, wanted: int, ahead: float, now: datetime | None) -> t
     with connection.cursor() as cursor:
         # A lease lost with the server only lets a few messages out early: no need to wait for the disk.
         cursor.execute("SET LOCAL synchronous_commit TO off")
-        cursor.execute(LEASE, {"channel": channel_id, "wanted": wanted, "ahead": Decimal(str(ahead)), "now": now})
+        cursor.execute(
+            LEASE, {"channel": channel_id, "wanted": wanted, "ahead": Decimal(str(ahead)), "now": now}
+        )
         row = cursor.fetchone()
     return None if row is None else (int(row[0]), float(row[1]))
 

@@ -30,8 +30,15 @@ def audience(request: HttpRequest, pk: int) -> HttpResponse:
     found = _found(pk)
     wanted, held, to_add, to_remove, troubled = queries.counts(pk)
     shown = {
-        "audience": found, "wanted": wanted, "held": held, "to_add": to_add, "to_remove": to_remove, "troubled": troubled,
-        "errors": lists.errors(found), "agrees": flights.agrees(found), "waiting_erasure": found.removals.count(),
+        "audience": found,
+        "wanted": wanted,
+        "held": held,
+        "to_add": to_add,
+        "to_remove": to_remove,
+        "troubled": troubled,
+        "errors": lists.errors(found),
+        "agrees": flights.agrees(found),
+        "waiting_erasure": found.removals.count(),
         "by_hand": "sync_audience" not in adapter_class(found.channel.adapter).verbs(),
         "listed": lists.is_listed(found),
     }
@@ -70,5 +77,7 @@ def uploaded(request: HttpRequest, pk: int) -> HttpResponse:
         messages.error(request, _("Download the list first, load it into the platform, then say so here."))
         return redirect("channels:audience", pk)
     done = lists.uploaded(found, timezone.now())
-    messages.success(request, ngettext("%(n)d person changed there.", "%(n)d people changed there.", done) % {"n": done})
+    messages.success(
+        request, ngettext("%(n)d person changed there.", "%(n)d people changed there.", done) % {"n": done}
+    )
     return redirect("channels:audience", pk)

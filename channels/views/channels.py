@@ -26,7 +26,11 @@ def channels(request: HttpRequest) -> HttpResponse:
     """Every channel with the health of its last day; archived ones on demand."""
     archived = request.GET.get("archived") == "1"
     found = Channel.objects.select_related("brand").order_by("medium", "name")
-    found = found.filter(state=Channel.State.ARCHIVED) if archived else found.exclude(state=Channel.State.ARCHIVED)
+    found = (
+        found.filter(state=Channel.State.ARCHIVED)
+        if archived
+        else found.exclude(state=Channel.State.ARCHIVED)
+    )
     rows = health.of_channels(list(found), timezone.now())
     shown = {"rows": rows, "archived": archived, "any": Channel.objects.exists()}
     return render(request, "channels/channels.html", shown)
@@ -41,7 +45,11 @@ def connect(request: HttpRequest) -> HttpResponse:
     choices = adapter_choices(medium)
     if name not in dict(choices):
         if len(choices) > 1:
-            shown = {"medium": medium, "medium_label": Medium(medium).label, "choices": _described(choices, medium)}
+            shown = {
+                "medium": medium,
+                "medium_label": Medium(medium).label,
+                "choices": _described(choices, medium),
+            }
             return render(request, "channels/connect_adapter.html", shown)
         name = choices[0][0]
     channel = Channel(medium=medium, adapter=name, price_model=adapter_class(name).price_model)
@@ -52,14 +60,18 @@ def _described(choices: list[tuple[str, Any]], medium: str) -> list[dict[str, An
     described = []
     for name, label in choices:
         _domain, guarantee, observability = adapter_class(name).traits(medium)
-        described.append({"name": name, "label": label, "guarantee": guarantee, "observability": observability})
+        described.append(
+            {"name": name, "label": label, "guarantee": guarantee, "observability": observability}
+        )
     return described
 
 
 @needs(*ADMIN)
 def edit(request: HttpRequest, pk: int) -> HttpResponse:
     """Change what a channel is; its medium and adapter stay, since its history hangs on them."""
-    return _edit(request, get_object_or_404(Channel.objects.select_related("brand"), pk=pk), "channels/edit.html")
+    return _edit(
+        request, get_object_or_404(Channel.objects.select_related("brand"), pk=pk), "channels/edit.html"
+    )
 
 
 def _edit(request: HttpRequest, channel: Channel, template: str) -> HttpResponse:
@@ -104,10 +116,18 @@ def _page(request: HttpRequest, channel: Channel, capacity: CapacityForm | None 
             (setting.label, _shown(setting, channel)) for setting in adapter.settings if not setting.secret
         ],
         "secrets": [
-            (setting.label, bool(channel.credentials.get(setting.name))) for setting in adapter.settings if setting.secret
-        ] if admin else [],
-        "callback_url": accounts.callback_url(channel) if admin and "parse_inbound" in adapter.verbs() else "",
-        "capacities": ChannelCapacity.objects.filter(channel=channel, day__gte=timezone.localdate()).order_by("day"),
+            (setting.label, bool(channel.credentials.get(setting.name)))
+            for setting in adapter.settings
+            if setting.secret
+        ]
+        if admin
+        else [],
+        "callback_url": accounts.callback_url(channel)
+        if admin and "parse_inbound" in adapter.verbs()
+        else "",
+        "capacities": ChannelCapacity.objects.filter(channel=channel, day__gte=timezone.localdate()).order_by(
+            "day"
+        ),
         "capacity_form": capacity or CapacityForm(),
         "audiences": channel.audiences.order_by("-id")[:20],
         "panels": [(panel.label, panel.template, context) for panel, context in panels],
@@ -144,7 +164,9 @@ def change_state(request: HttpRequest, pk: int) -> HttpResponse:
     if action not in states.ACTIONS:
         raise Http404
     if states.ACTIONS[action](found):
-        messages.success(request, _("%(name)s is now: %(state)s.") % {"name": found, "state": found.get_state_display()})
+        messages.success(
+            request, _("%(name)s is now: %(state)s.") % {"name": found, "state": found.get_state_display()}
+        )
     else:
         messages.warning(request, _("Somebody else changed it meanwhile. Look again."))
     return redirect("channels:channel", pk)
@@ -156,7 +178,8 @@ def capacity(request: HttpRequest, pk: int) -> HttpResponse:
     """What the channel takes on one day; said again it replaces, ``remove`` takes it away."""
     found = get_object_or_404(Channel.objects.select_related("brand"), pk=pk)
     if removed := request.POST.get("remove"):
-        ChannelCapacity.objects.filter(channel=found, pk=removed if removed.isdecimal() else None).delete()
+        if removed.isdecimal():
+            ChannelCapacity.objects.filter(channel=found, pk=removed).delete()
         return redirect("channels:channel", pk)
     form = CapacityForm(request.POST)
     if not form.is_valid():

@@ -32,7 +32,8 @@ def inbound(request: HttpRequest, channel_id: int, secret: str) -> HttpResponse:
         return HttpResponse(status=413)
     told = InboundRequest(
         method=request.method or "POST",
-        url=settings.PUBLIC_URL + request.get_full_path(),  # as the provider was told it, whatever proxies say
+        url=settings.PUBLIC_URL
+        + request.get_full_path(),  # as the provider was told it, whatever proxies say
         headers={name.lower(): value for name, value in request.headers.items()},
         query=request.GET.dict(),
         body=body,

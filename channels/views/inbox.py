@@ -25,7 +25,8 @@ class _Counted(Paginator):  # type: ignore[type-arg]
 
     @property
     def count(self) -> int:  # type: ignore[override]
-        return self.object_list[: KEPT_COUNT + 1].count()  # type: ignore[union-attr,no-any-return]
+        found: Any = self.object_list
+        return int(found[: KEPT_COUNT + 1].count())
 
 
 def _filtered(request: HttpRequest) -> tuple[QuerySet[InboxEvent], dict[str, str]]:
@@ -80,7 +81,10 @@ def replay(request: HttpRequest) -> HttpResponse:
     else:
         ids = [int(pk) for pk in request.POST.getlist("event") if pk.isdecimal()]
     done = rules.replay(ids, timezone.now())
-    text = ngettext("%(n)d of %(all)d event goes on.", "%(n)d of %(all)d events go on.", done) % {"n": done, "all": len(ids)}
+    text = ngettext("%(n)d of %(all)d event goes on.", "%(n)d of %(all)d events go on.", done) % {
+        "n": done,
+        "all": len(ids),
+    }
     (messages.success if done == len(ids) else messages.warning)(request, text)
     return redirect("channels:inbox")
 

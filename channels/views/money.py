@@ -40,17 +40,39 @@ def spend(request: HttpRequest) -> HttpResponse:
     first, last, channel = _span(request)
     channels = Channel.objects.in_bulk()
     rows = [
-        {"day": day, "channel": channels[pk], "currency": currency, "spend": spent, "exposures": exposures,
-         "clicks": clicks, "placements": placements, "version": version, "fetched_at": fetched_at}
-        for day, pk, currency, spent, exposures, clicks, placements, version, fetched_at in money.sheet(first, last, channel)
+        {
+            "day": day,
+            "channel": channels[pk],
+            "currency": currency,
+            "spend": spent,
+            "exposures": exposures,
+            "clicks": clicks,
+            "placements": placements,
+            "version": version,
+            "fetched_at": fetched_at,
+        }
+        for day, pk, currency, spent, exposures, clicks, placements, version, fetched_at in money.sheet(
+            first, last, channel
+        )
     ]
     totals = [
-        {"channel": channels[pk], "currency": currency, "spend": spent, "exposures": exposures, "clicks": clicks}
+        {
+            "channel": channels[pk],
+            "currency": currency,
+            "spend": spent,
+            "exposures": exposures,
+            "clicks": clicks,
+        }
         for pk, currency, spent, exposures, clicks in money.totals(first, last, channel)
     ]
     shown = {
-        "rows": rows, "totals": totals, "first": first, "last": last, "channel_id": channel,
-        "channels": Channel.objects.order_by("name"), "any": DailyReport.objects.exists(),
+        "rows": rows,
+        "totals": totals,
+        "first": first,
+        "last": last,
+        "channel_id": channel,
+        "channels": Channel.objects.order_by("name"),
+        "any": DailyReport.objects.exists(),
     }
     template = "channels/_spend.html" if request.htmx else "channels/spend.html"  # type: ignore[attr-defined]
     return render(request, template, shown)
@@ -66,12 +88,17 @@ def reports(request: HttpRequest) -> HttpResponse:
     found = found.order_by("-day", "channel__name", "placement", "-version")
     newest = set(
         DailyReport.objects.filter(day__range=(first, last))
-        .order_by("channel_id", "day", "placement", "-version").distinct("channel_id", "day", "placement")
+        .order_by("channel_id", "day", "placement", "-version")
+        .distinct("channel_id", "day", "placement")
         .values_list("pk", flat=True)
     )
     shown = {
-        "page": Paginator(found, 100).get_page(request.GET.get("page")), "newest": newest, "first": first, "last": last,
-        "channel_id": channel, "channels": Channel.objects.order_by("name"),
+        "page": Paginator(found, 100).get_page(request.GET.get("page")),
+        "newest": newest,
+        "first": first,
+        "last": last,
+        "channel_id": channel,
+        "channels": Channel.objects.order_by("name"),
     }
     return render(request, "channels/reports.html", shown)
 
@@ -84,8 +111,11 @@ def wallets(request: HttpRequest) -> HttpResponse:
     if channel is not None:
         entries = entries.filter(channel_id=channel)
     shown = {
-        "wallets": rules.of_channels(last, channel), "last": last, "channel_id": channel,
+        "wallets": rules.of_channels(last, channel),
+        "last": last,
+        "channel_id": channel,
         "page": Paginator(entries, 50).get_page(request.GET.get("page")),
-        "channels": Channel.objects.order_by("name"), "any": WalletEntry.objects.exists(),
+        "channels": Channel.objects.order_by("name"),
+        "any": WalletEntry.objects.exists(),
     }
     return render(request, "channels/wallets.html", shown)

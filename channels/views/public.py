@@ -91,8 +91,13 @@ def _store(sealed: Token, kind: ResponseKind, now: datetime, machine: bool, deta
     who = f"{sealed.campaign_id}:{sealed.touch_id or sealed.customer_id}"
     key = f"{kind}:{who}:{sealed.link_id}:{int(now.timestamp())}:{'m' if machine else 'p'}"
     event = Inbound(
-        dedupe_key=key, occurred_at=now, response=kind, machine=machine, campaign_id=sealed.campaign_id or None,
-        touch_id=sealed.touch_id or None, detail=detail | {"customer_id": sealed.customer_id},
+        dedupe_key=key,
+        occurred_at=now,
+        response=kind,
+        machine=machine,
+        campaign_id=sealed.campaign_id or None,
+        touch_id=sealed.touch_id or None,
+        detail=detail | {"customer_id": sealed.customer_id},
     )
     inbox.store(sealed.channel_id, [event], now)
 
@@ -121,7 +126,9 @@ def unsubscribe(request: HttpRequest, token: str) -> HttpResponse:
     done = False
     if request.method == "POST":
         if not one_click and request.POST.get("confirm") != "yes":
-            return HttpResponse("The body must be List-Unsubscribe=One-Click", status=400, content_type="text/plain")
+            return HttpResponse(
+                "The body must be List-Unsubscribe=One-Click", status=400, content_type="text/plain"
+            )
         preferences.unsubscribe(sealed, channel, timezone.now())
         if one_click:
             return HttpResponse("ok", content_type="text/plain")
@@ -144,7 +151,9 @@ def preference_centre(request: HttpRequest, token: str) -> HttpResponse:
         return _unknown(request)
     saved = False
     if request.method == "POST":
-        preferences.save(sealed, set(request.POST.getlist("shown")), set(request.POST.getlist("on")), timezone.now())
+        preferences.save(
+            sealed, set(request.POST.getlist("shown")), set(request.POST.getlist("on")), timezone.now()
+        )
         saved = True
     with translation.override(_language(sealed.customer_id)):
         shown = {"brands": preferences.of_customer(sealed.customer_id), "saved": saved}

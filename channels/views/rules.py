@@ -23,7 +23,9 @@ def rules(request: HttpRequest) -> HttpResponse:
     """Rules by medium; those of the past and of the future on demand."""
     medium, every = request.GET.get("medium", ""), request.GET.get("all") == "1"
     today = timezone.localdate()
-    found = PlatformRule.objects.select_related("channel").order_by("medium", "key", "country", "adapter", "-valid_from")
+    found = PlatformRule.objects.select_related("channel").order_by(
+        "medium", "key", "country", "adapter", "-valid_from"
+    )
     if medium in Medium.values:
         found = found.filter(medium=medium)
     if not every:
@@ -48,14 +50,22 @@ def new_rule(request: HttpRequest) -> HttpResponse:
     if copied.isdecimal():
         old = get_object_or_404(PlatformRule, pk=copied)
         instance = PlatformRule(
-            medium=old.medium, adapter=old.adapter, channel=old.channel, country=old.country, key=old.key,
-            value=old.value, valid_from=timezone.localdate(), source=old.source,
+            medium=old.medium,
+            adapter=old.adapter,
+            channel=old.channel,
+            country=old.country,
+            key=old.key,
+            value=old.value,
+            valid_from=timezone.localdate(),
+            source=old.source,
         )
         initial["value"] = json.dumps(old.value, ensure_ascii=False)
     form = RuleForm(request.POST or None, instance=instance, initial=initial)
     if request.method == "POST" and form.is_valid():
         form.save()
-        messages.success(request, _("The rule is saved. It holds from %(day)s.") % {"day": form.instance.valid_from})
+        messages.success(
+            request, _("The rule is saved. It holds from %(day)s.") % {"day": form.instance.valid_from}
+        )
         return redirect("channels:rules")
     shown = {"form": form, "keys": KEYS}
     return render(request, "channels/rule.html", shown, status=422 if form.errors else 200)
@@ -70,13 +80,20 @@ def rule(request: HttpRequest, pk: int) -> HttpResponse:
         form.save()
         messages.success(request, _("The rule is saved."))
         return redirect("channels:rules")
-    return render(request, "channels/rule.html", {"form": form, "rule": found, "keys": KEYS}, status=422 if form.errors else 200)
+    return render(
+        request,
+        "channels/rule.html",
+        {"form": form, "rule": found, "keys": KEYS},
+        status=422 if form.errors else 200,
+    )
 
 
 @needs(Role.CHANNEL_ADMIN)
 @require_POST
 def end_rule(request: HttpRequest, pk: int) -> HttpResponse:
     """It holds for the last time today."""
-    PlatformRule.objects.filter(pk=get_object_or_404(PlatformRule, pk=pk).pk).update(valid_to=timezone.localdate())
+    PlatformRule.objects.filter(pk=get_object_or_404(PlatformRule, pk=pk).pk).update(
+        valid_to=timezone.localdate()
+    )
     messages.success(request, _("The rule ends today."))
     return redirect("channels:rules")
