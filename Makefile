@@ -71,9 +71,8 @@ lint: dev ## every check that does not run the product
 	$(BIN)/pip check
 
 .PHONY: messages
-messages: dev ## collect texts into locale/ and compile them (needs gettext)
-	$(RUN) manage.py makemessages -l zh_Hans --no-location --no-obsolete -i .venv -i node_modules -i var
-	$(RUN) manage.py compilemessages -i .venv -i node_modules
+messages: dev ## collect texts, add their Chinese from locale-src/, compile (needs gettext)
+	$(RUN) manage.py messages
 
 .PHONY: constraints
 constraints: dev ## write down the versions of all installed packages
