@@ -1,22 +1,28 @@
 """The sandbox's log: what was answered is on the disk, whatever happens next."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
+import smtplib
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from channels.adapters.base import AdapterError, Outcome, Outgoing
+from channels.adapters.smpp import Adapter
 from channels.sandbox.config import BadConfig, Config, build, update
 from channels.sandbox.faults import Fault, Faults
 from channels.sandbox.log import Log, read_log
 from channels.sandbox.server import PortTaken, Sandbox
-from tests.sandbox_fixture import start_sandbox
+from tests.sandbox_fixture import smpp_account, start_sandbox
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -105,43 +111,94 @@ def test_a_taken_port_is_told_with_what_to_do(tmp_path: Path) -> None:
             pass
 
 
-def test_the_program_survives_kill_9_with_every_answer_it_gave(tmp_path: Path) -> None:
-    """Killed under load; each message answered with 250 is in the log, and ids do not begin anew."""
-    import smtplib
+def start(folder: Path) -> tuple[subprocess.Popen[str], dict[str, int]]:
+    """The sandbox as a program of its own, and its ports."""
+    program = subprocess.Popen(
+        [sys.executable, "-m", "channels.sandbox", "--dir", str(folder), "--ports", "0"],
+        cwd=ROOT, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert program.stdout is not None
+    assert "Sandbox ready" in program.stdout.readline()
+    return program, json.loads((folder / "ports.json").read_text())
 
-    def start() -> tuple[subprocess.Popen[str], dict[str, int]]:
-        program = subprocess.Popen(
-            [sys.executable, "-m", "channels.sandbox", "--dir", str(tmp_path), "--ports", "0"],
-            cwd=ROOT, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert program.stdout is not None
-        assert "Sandbox ready" in program.stdout.readline()
-        return program, json.loads((tmp_path / "ports.json").read_text())
 
+def end(program: subprocess.Popen[str]) -> None:
+    program.kill()
+    program.wait()
+    if program.stdout:
+        program.stdout.close()
+
+
+def test_the_mail_server_survives_kill_9_with_every_answer_it_gave(tmp_path: Path) -> None:
+    """Killed in the middle of it; each message answered with 250 is in the log, once."""
     answered: list[str] = []
     for round_ in range(3):
-        program, ports = start()
-        until = time.monotonic() + 0.4
-        try:
-            with smtplib.SMTP("127.0.0.1", ports["smtp"], timeout=5) as client:
-                n = 0
-                while time.monotonic() < until:
-                    attempt = f"{round_}{n:05d}"
-                    client.sendmail("a@example.com", [f"c{n}@example.com"], (
-                        f"From: a@example.com\r\nDate: x\r\nMessage-ID: <{attempt}@x>\r\n"
-                        f"X-Evenreach-Attempt: {attempt}\r\n\r\nhello\r\n"
-                    ))  # fmt: skip
-                    answered.append(attempt)
-                    n += 1
-                    if n == 40:
-                        os.kill(program.pid, signal.SIGKILL)
-        except (smtplib.SMTPException, OSError):
-            pass
-        program.kill()
-        program.wait()
-        if program.stdout:
-            program.stdout.close()
+        program, ports = start(tmp_path)
+        with contextlib.suppress(smtplib.SMTPException, OSError):
+            client = smtplib.SMTP("127.0.0.1", ports["smtp"], timeout=5)
+            for n in range(200):
+                attempt = f"{round_}{n:05d}"
+                client.sendmail("a@example.com", [f"c{n}@example.com"], (
+                    f"From: a@example.com\r\nDate: x\r\nMessage-ID: <{attempt}@x>\r\n"
+                    f"X-Evenreach-Attempt: {attempt}\r\n\r\nhello\r\n"
+                ))  # fmt: skip
+                answered.append(attempt)
+                if n == 40:
+                    os.kill(program.pid, signal.SIGKILL)
+        end(program)
     logged = [line["attempt"] for line in read_log(tmp_path, "smtp") if line["verdict"] == "accepted"]
-    assert len(answered) >= 60
+    assert len(answered) >= 3 * 41
     assert set(answered) <= set(logged)
     assert len(logged) == len(set(logged))
+
+
+def test_the_smsc_survives_kill_9_and_its_ids_do_not_begin_anew(tmp_path: Path) -> None:
+    """Killed with a window full of messages: what it accepted is logged, and every receipt is told in the end."""
+    accepted: dict[str, int] = {}
+    known: set[int] = set()
+    for round_ in range(3):
+        program, ports = start(tmp_path)
+        threading.Timer(0.25, os.kill, (program.pid, signal.SIGKILL)).start()
+        adapter = Adapter(smpp_account(SimpleNamespace(ports=ports)))  # type: ignore[arg-type]
+        number = round_ * 1_000_000
+        with contextlib.suppress(AdapterError):
+            while True:
+                batch = [Outgoing(n, f"+86138{n % 10**8:08d}", text="你好") for n in range(number, number + 200)]
+                number += 200
+                known |= {message.attempt_id for message in batch}
+                for sent in adapter.send(batch):
+                    if sent.outcome is Outcome.ACCEPTED:
+                        assert sent.reference not in accepted
+                        accepted[sent.reference] = sent.attempt_id
+        end(program)
+    logged = {int(line["attempt"]) for line in read_log(tmp_path, "smpp") if line.get("verdict") == "accepted"}
+    assert len(accepted) > 200
+    assert set(accepted.values()) <= logged <= known
+    program, ports = start(tmp_path)
+    adapter = Adapter(smpp_account(SimpleNamespace(ports=ports)))  # type: ignore[arg-type]
+    told: set[int] = set()
+    while events := adapter.poll([]):
+        told |= {event.detail["attempt_id"] for event in events}
+        adapter.acknowledge()
+    adapter.close()
+    end(program)
+    assert told == logged
+
+
+def test_a_log_of_many_lines_is_read_in_a_moment(tmp_path: Path) -> None:
+    """A sandbox that took 100,000 messages starts again within seconds."""
+    folder = tmp_path / "log"
+    folder.mkdir()
+    line = (
+        '{"at":"2026-11-23T08:00:00.000+00:00","kind":"smpp","event":"submit","verdict":"accepted","attempt":"%d",'
+        '"address":"+8613800138000","source":"1069","digest":"x","message_id":"%08X","part":1,"parts":1,"receipt":0,'
+        '"validity":"","code":"0x00","answered":true}\n'
+    )
+    (folder / "smpp.jsonl").write_text("".join(line % (n, n) for n in range(1, 100_001)))
+    began = time.monotonic()
+    with start_sandbox(tmp_path) as running:
+        assert time.monotonic() - began < 5
+        adapter = Adapter(smpp_account(running))
+        (sent,) = adapter.send([Outgoing(1, "+8613800138000", text="你好")])
+        adapter.close()
+    assert int(sent.reference, 16) == 100_001

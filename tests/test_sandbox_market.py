@@ -257,6 +257,25 @@ def test_delivery_events_reach_the_email_channels_webhook(tmp_path: Path, ours: 
     assert all(line["one_click"] for line in logged.values())
 
 
+def test_delivery_events_that_nobody_took_are_told_after_a_restart(tmp_path: Path, ours: OurSide) -> None:
+    """The answer to each message was lost and the webhook is down; the events still name every attempt."""
+    ours.status = 503
+    config = {"webhook": "/in/1/secret/", "faults": {"drop": 1.0}}
+    with start_sandbox(tmp_path, smtp=config, market={"app_url": ours.url}) as first:
+        adapter = email.Adapter(email_account(first))
+        assert {sent.outcome for sent in adapter.send(mails(ours, 5))} == {Outcome.UNKNOWN}
+        adapter.close()
+        first.wait(lambda: ours.calls)
+    ours.calls.clear()
+    ours.status = 200
+    for _ in range(2):
+        with start_sandbox(tmp_path, smtp=config, market={"app_url": ours.url}) as later:
+            later.wait(lambda: later.state()["waiting"]["webhook"] == 0)
+            later.wait(lambda: later.log_lines("smtp", "reported"))
+    told = [event["attempt_id"] for _, _, _, body in ours.calls for event in json.loads(body)["events"]]
+    assert sorted(told) == list(range(5)), "once, and not again after the second restart"
+
+
 @pytest.mark.parametrize(
     ("fault", "outcome"),
     [("throttle", Outcome.THROTTLED), ("refuse", Outcome.REFUSED), ("drop", Outcome.UNKNOWN), ("ok", Outcome.ACCEPTED)],

@@ -1,6 +1,7 @@
 """WeCom: tasks that employees confirm, results that are asked for, callbacks that prove their sender."""
 
 import base64
+import datetime as dt
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -155,6 +156,20 @@ def test_what_waits_tells_nothing_and_is_cancelled_before_it_expires(tmp_path: P
         msgid = references[0].split(":")[0]
         assert running.call(running.corp.confirm, msgid, "staff1") is False, "a cancelled task must not go out"
         adapter.close()
+
+
+def test_a_task_is_cancelled_at_its_messages_deadline(tmp_path: Path) -> None:
+    with start_sandbox(tmp_path, wecom={"confirm_seconds": 3600}) as running:
+        adapter = Adapter(wecom_account(running))
+        now = dt.datetime.now(dt.UTC)
+        soon = adapter.send(messages(2, expires_at=now - dt.timedelta(seconds=1)))
+        late = adapter.send(messages(2, expires_at=now + dt.timedelta(hours=1), first=2))
+        references = [sent.reference for sent in (*soon, *late)]
+        assert len({reference.split(":")[0] for reference in references}) == 2, "another deadline is another task"
+        events = adapter.poll(references)
+        adapter.close()
+    assert {(event.receipt, event.reference) for event in events} == {(Receipt.EXPIRED, sent.reference) for sent in soon}
+    assert {event.identity_value for event in events} == {"wmCustomer000000", "wmCustomer000001"}
 
 
 def test_a_confirmation_just_before_the_cancellation_counts_as_sent(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ NO_SUCH_NUMBER = {0x0B}
 MAINLAND = "+86"
 WAIT, LOST_WAIT = 1.0, 5.0  # seconds to the next try, after a throttle and after a lost line
 STALE = 20.0  # a session idle for longer is asked whether it is still there
+LONGEST_VALIDITY = dt.timedelta(hours=72)  # SMSCs keep a message no longer, and some refuse to be told more
 MOST_EVENTS, IDLE = 1000, 0.03
 HAS_HEADER, ALPHANUMERIC, INTERNATIONAL, NETWORK_SPECIFIC, ISDN = 0x40, 5, 1, 3, 1
 
@@ -221,7 +222,7 @@ class Adapter(BaseAdapter):
             source_addr_ton=ton, source_addr_npi=npi, source_addr=self._source.lstrip("+"), dest_addr_ton=INTERNATIONAL,
             dest_addr_npi=ISDN, destination_addr=message.address.lstrip("+"), esm_class=esm_class,
             registered_delivery=int(wants_receipt), data_coding=coding, short_message=octets,
-            validity_period=_absolute(message.expires_at),
+            validity_period=_validity(message.expires_at),
             tlvs=struct.pack(">HH", self._tlv, len(attempt)) + attempt if self._tlv else b"",
         )  # fmt: skip
 
@@ -401,7 +402,9 @@ def _source_type(source: str) -> tuple[int, int]:
     return (INTERNATIONAL, ISDN) if source.startswith("+") else (NETWORK_SPECIFIC, 0)
 
 
-def _absolute(when: dt.datetime | None) -> str:
-    """An SMPP time in UTC, "" for none."""
-    return f"{when.astimezone(dt.UTC):%y%m%d%H%M%S}000+" if when else ""
+def _validity(until: dt.datetime | None) -> str:
+    """An SMPP time in UTC; "" without a deadline, or for one so far that the SMSC's own limit comes first."""
+    if until is None or until - dt.datetime.now(dt.UTC) > LONGEST_VALIDITY:
+        return ""
+    return f"{until.astimezone(dt.UTC):%y%m%d%H%M%S}000+"
 

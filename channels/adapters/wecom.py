@@ -1,11 +1,13 @@
 """WeCom mass messages: we make a task, an employee confirms it, and the result is asked for.
 
-Nothing goes out before the confirmation, so a message is *held*, known as ``msgid:external_userid``. A task that
-is not confirmed in time is cancelled first, then told as expired, so it cannot go out behind our back.
+Nothing goes out before the confirmation, so a message is *held*, known as ``msgid:external_userid`` (and, where it
+has a deadline, ``:seconds since 1970``). A task that is not confirmed in time is cancelled first, then told as
+expired, so it cannot go out behind our back.
 """
 
 import datetime as dt
 import hashlib
+import math
 import re
 import threading
 import time
@@ -147,9 +149,9 @@ class Adapter(BaseAdapter):
         try:
             answer = self._call("POST", "externalcontact/add_msg_template", body)
         except _MayHaveArrived as error:
-            mark = f"{MAYBE}{_digest(first.text)}.{began}"
+            mark, text = f"{MAYBE}{_digest(first.text)}.{began}", str(error)[:200]
             return [
-                Sent(message.attempt_id, Outcome.UNKNOWN, f"{mark}:{message.address}", code="lost", text=str(error)[:200])
+                Sent(message.attempt_id, Outcome.UNKNOWN, _reference(mark, message), code="lost", text=text)
                 for message in group
             ]
         except _Errcode as error:
@@ -158,7 +160,7 @@ class Adapter(BaseAdapter):
         return [
             Sent(message.attempt_id, Outcome.REFUSED, code="not_a_contact", text="in WeCom's fail_list")
             if message.address in failed
-            else Sent(message.attempt_id, Outcome.HELD, f"{answer['msgid']}:{message.address}")
+            else Sent(message.attempt_id, Outcome.HELD, _reference(str(answer["msgid"]), message))
             for message in group
         ]
 
@@ -211,9 +213,9 @@ class Adapter(BaseAdapter):
         tasks: dict[str, dict[str, str]] = defaultdict(dict)
         lost: dict[str, dict[str, str]] = defaultdict(dict)
         for reference in references:
-            msgid, _sep, ext = reference.partition(":")
-            if ext:
-                (lost if msgid.startswith(MAYBE) else tasks)[msgid][ext] = reference
+            msgid, _sep, rest = reference.partition(":")
+            if rest:
+                (lost if msgid.startswith(MAYBE) else tasks)[msgid][rest.partition(":")[0]] = reference
         for mark, wanted in lost.items():
             self._look_for(mark, wanted, tasks, events)
         return tasks
@@ -263,17 +265,18 @@ class Adapter(BaseAdapter):
             for row in self._pages("externalcontact/get_groupmsg_send_result", body, "send_list"):
                 yield row["external_userid"], int(row["status"]), int(row.get("send_time") or 0)
 
-    def _overdue(self, msgids: Iterable[str]) -> list[str]:
-        """Tasks whose employees had their time."""
-        wanted = set(msgids)
-        if not wanted:
-            return []
+    def _overdue(self, waiting: Mapping[str, Mapping[str, str]]) -> list[str]:
+        """Tasks whose employees had their time: by the messages' deadline, or by the age of the task."""
         now = int(time.time())
+        late = [msgid for msgid, wanted in waiting.items() if max(map(_deadline, wanted.values())) <= now]
+        wanted = set(waiting) - set(late)
+        if not wanted:
+            return late
         hours = float(self.account.settings.get("confirm_hours") or 24)
         until = now - hours * 3600
         # WeCom lists a month at most; a task that is older than the list goes back is overdue all the more.
         recent = {task["msgid"]: task["create_time"] for task in self._tasks_between(now - 30 * 86400, now + LOOK_AROUND)}
-        return [msgid for msgid in wanted if recent.get(msgid, 0) <= until]
+        return late + [msgid for msgid in wanted if recent.get(msgid, 0) <= until]
 
     def _expire(self, msgid: str, wanted: Mapping[str, str]) -> list[Inbound]:
         """Cancel first, then read what had gone out by then: the rest never will."""
@@ -438,13 +441,13 @@ class Adapter(BaseAdapter):
 
 
 def _groups(batch: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
-    """Messages that one task can carry: equal text and employee, nobody twice, at most 10,000.
+    """Messages that one task can carry: equal text, employee and deadline, nobody twice, at most 10,000.
 
     The text decides, not only the key: with links of their own no two people get the same one.
     """
-    groups: dict[tuple[str, str], list[Outgoing]] = defaultdict(list)
+    groups: dict[tuple[str, str, dt.datetime | None], list[Outgoing]] = defaultdict(list)
     for message in batch:
-        groups[message.sender, message.text].append(message)
+        groups[message.sender, message.text, message.expires_at].append(message)
     for messages in groups.values():
         while messages:
             chosen: dict[str, Outgoing] = {}
@@ -476,6 +479,17 @@ def _as_adapter_error(error: Exception) -> AdapterError:
             retry_after=RETRY.get(error.code),
         )  # fmt: skip
     return AdapterError(str(error), code="lost", retryable=True, retry_after=RETRY[-1])
+
+
+def _reference(msgid: str, message: Outgoing) -> str:
+    deadline = f":{int(message.expires_at.timestamp())}" if message.expires_at else ""
+    return f"{msgid}:{message.address}{deadline}"
+
+
+def _deadline(reference: str) -> float:
+    """Seconds since 1970; infinity without one."""
+    told = reference.split(":")[2:]
+    return float(told[0]) if told and told[0].isdigit() else math.inf
 
 
 def _digest(text: str) -> str:

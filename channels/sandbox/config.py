@@ -2,6 +2,7 @@
 # ruff: noqa: S105  (what stands here opens the sandbox only)
 
 import json
+import os
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -27,7 +28,7 @@ class Smtp:
     bounce_share: float = 0.0  # of addresses that take the message and bounce it later
     dkim_keys: dict[str, str] = field(default_factory=dict)  # DNS name → TXT record; signatures are then verified
     dkim_required: bool = False
-    webhook: str = ""  # delivery events are posted here, see smtp.py
+    webhook: str = ""  # delivery events are posted here, see smtp.py; a path is one of market.app_url
     webhook_key: str = ""
     faults: Faults = field(default_factory=Faults)
 
@@ -63,7 +64,7 @@ class WeCom:
     never_share: float = 0.0  # of tasks of an employee that are never confirmed
     per_month: int = 0  # mass messages a customer may get a month; 0: as many as the month has days
     stranger_share: float = 0.0  # of customers who have deleted the employee: status 2
-    callback: str = ""  # events are posted here, encrypted
+    callback: str = ""  # events are posted here, encrypted; a path is one of market.app_url
     callback_token: str = "sandboxtoken"
     callback_aes_key: str = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
     open_world: bool = True  # without a population, ids beginning with wm or wo are customers
@@ -147,6 +148,16 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if not isinstance(value, wanted) or (wanted in {int, float} and isinstance(value, bool)):
         raise BadConfig(f"{where} must be {wanted.__name__}, not {value!r}")
     return value
+
+
+def save(path: Path | str, values: dict[str, Any]) -> None:
+    """Write a configuration file, whole or not at all. Raises :class:`BadConfig` before anything is written."""
+    build(Config, values)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_text(json.dumps(values, indent=1, ensure_ascii=False))
+    aside.replace(path)
 
 
 def load(path: Path | str | None, **overrides: Any) -> Config:

@@ -329,6 +329,7 @@ class Postman:
 
     url: Callable[[], str]
     key: Callable[[], str]
+    told: Callable[[list[str]], None]  # ids of events that were taken
     counters: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -364,6 +365,7 @@ class Postman:
                     if not await self._post(client, body, headers):
                         break
                     del self._waiting[: len(batch)]
+                    self.told([event["id"] for event in batch])
 
     async def _post(self, client: aiohttp.ClientSession, body: bytes, headers: dict[str, str]) -> bool:
         name = "webhook down"

@@ -79,9 +79,12 @@ class Sandbox:
         people = self._population()
         self.center = smsc.Center(config.smpp, self.log, seed)
         self.mail = smtp.MailServer(config.smtp, self.log, seed)
-        self.corp = Corp(config.wecom, self.log, seed, people)
+        self.corp = Corp(config.wecom, self.log, seed, people, callback=lambda: self._at_ours(config.wecom.callback))
         self.account = Account(config.meta, self.log, seed, people, speed=lambda: config.market.speed)
-        self.postman = Postman(lambda: config.smtp.webhook, lambda: config.smtp.webhook_key, self.mail.counters)
+        self.postman = Postman(
+            lambda: self._at_ours(config.smtp.webhook), lambda: config.smtp.webhook_key,
+            lambda ids: self.log.write("smtp", "reported", ids=ids), self.mail.counters,
+        )  # fmt: skip
         self.mail.report = self.postman.report
         self.crowd: Crowd | None = None
         if people is not None:
@@ -89,7 +92,7 @@ class Sandbox:
             self.crowd.restore()
             self.crowd.start()
             stack.push_async_callback(self.crowd.close)
-        for side in (self.center, self.corp, self.account):
+        for side in (self.mail, self.center, self.corp, self.account):
             side.restore()
         await self._listen(stack)
         self.account.start()
@@ -139,6 +142,10 @@ class Sandbox:
         aside = self.directory / f".ports.{os.getpid()}"
         aside.write_text(json.dumps({**self.ports, "host": self.host, "pid": os.getpid()}, indent=1))
         aside.replace(self.directory / "ports.json")
+
+    def _at_ours(self, address: str) -> str:
+        """A webhook's address; one that begins with / is a path of Evenreach's."""
+        return self.config.market.app_url.rstrip("/") + address if address.startswith("/") else address
 
     def _population(self) -> Population | None:
         market = self.config.market

@@ -25,7 +25,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from channels.sandbox.config import Smtp
 from channels.sandbox.faults import Fault, chance
-from channels.sandbox.log import Log, digest
+from channels.sandbox.log import Log, digest, read_log
 
 KIND = "smtp"
 ATTEMPT_HEADER = "X-Evenreach-Attempt"
@@ -61,6 +61,20 @@ class MailServer:
 
     def count(self, name: str) -> None:
         self.counters[name] = self.counters.get(name, 0) + 1
+
+    def restore(self) -> None:
+        """Read the log: what was taken and not yet told to the webhook is told again."""
+        waiting: dict[str, dict[str, Any]] = {}
+        for line in read_log(self.log.directory.parent, KIND):
+            if line["event"] == "message" and line["verdict"] == "accepted":
+                event = self._event(line["message_id"], line["attempt"], line["address"])
+                waiting[event["id"]] = event
+            elif line["event"] == "reported":
+                for name in line["ids"]:
+                    waiting.pop(name, None)
+        if self.report:
+            for event in waiting.values():
+                self.report(event)
 
     async def close(self) -> None:
         """End every connection, as a restart does."""
@@ -155,28 +169,28 @@ class MailServer:
             found = re.search(r"<(https?://[^>]+)>", str(message["List-Unsubscribe"] or ""))
             unsubscribe = found.group(1) if found else ""
         for address in recipients:
-            bounced = chance(self.seed, "bounce", address.lower()) < self.config.bounce_share
+            event = self._event(str(message["Message-ID"] or ""), attempt, address.lower())
             if self.report:
-                self.report(_event(message, attempt, address, bounced))
-            if not bounced and self.arrived:
+                self.report(event)
+            if event["type"] == "delivered" and self.arrived:
                 shown = tuple(dict.fromkeys(_unescape(link) for link in links))
                 self.arrived(Mail(address.lower(), attempt, shown, pixels, unsubscribe))
 
-
-def _event(message: EmailMessage, attempt: str, address: str, bounced: bool) -> dict[str, Any]:
-    reference = str(message["Message-ID"] or "")
-    event: dict[str, Any] = {
-        "id": digest(reference, address.lower(), str(bounced)),
-        "type": "bounced" if bounced else "delivered",
-        "message_id": reference,
-        "recipient": address.lower(),
-        "status": "5.1.1" if bounced else "2.0.0",
-        "permanent": bounced,
-        "occurred_at": dt.datetime.now(dt.UTC).isoformat(),
-    }
-    if attempt.isdigit():
-        event["attempt_id"] = int(attempt)
-    return event
+    def _event(self, message_id: str, attempt: str, address: str) -> dict[str, Any]:
+        """What is reported of a message: always the same, so it can be told again."""
+        bounced = chance(self.seed, "bounce", address) < self.config.bounce_share
+        event: dict[str, Any] = {
+            "id": digest(message_id, address, str(bounced)),
+            "type": "bounced" if bounced else "delivered",
+            "message_id": message_id,
+            "recipient": address,
+            "status": "5.1.1" if bounced else "2.0.0",
+            "permanent": bounced,
+            "occurred_at": dt.datetime.now(dt.UTC).isoformat(),
+        }
+        if attempt.isdigit():
+            event["attempt_id"] = int(attempt)
+        return event
 
 
 def _payload(message: EmailMessage) -> bytes:

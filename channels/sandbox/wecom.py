@@ -70,6 +70,7 @@ class Corp:
     seed: int
     people: Population | None = None
     arrived: Arrived | None = None
+    callback: Callable[[], str] = str
     counters: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -404,9 +405,11 @@ class Corp:
         await self.tell({"ChangeType": "del_follow_user", "UserID": userid, "ExternalUserID": ext})
 
     async def tell(self, fields: dict[str, str], event: str = "change_external_contact") -> int:
-        """Post an encrypted event to the callback; its HTTP status, or 0 where there is none."""
-        config = self.config
-        if not config.callback:
+        """Post an encrypted event to the callback; its HTTP status, or 0 where there is none or it is down.
+
+        WeCom tries three times in all."""
+        config, address = self.config, self.callback()
+        if not address:
             return 0
         now = str(int(time.time()))
         inner = {"ToUserName": config.corp_id, "FromUserName": "sys", "CreateTime": now, "MsgType": "event"}
@@ -420,13 +423,16 @@ class Corp:
         }
         body = f"<xml><ToUserName>{config.corp_id}</ToUserName><Encrypt><![CDATA[{sealed}]]></Encrypt></xml>"
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(5)) as client:
-            try:
-                async with client.post(config.callback, params=query, data=body.encode()) as answer:
-                    self.count(f"callback {answer.status}")
-                    return answer.status
-            except (aiohttp.ClientError, TimeoutError):
-                self.count("callback failed")
-                return 0
+            for _attempt in range(3):
+                try:
+                    async with client.post(address, params=query, data=body.encode()) as answer:
+                        self.count(f"callback {answer.status}")
+                        if answer.status < 500:
+                            return answer.status
+                except (aiohttp.ClientError, TimeoutError):
+                    self.count("callback failed")
+                await asyncio.sleep(1)
+        return 0
 
 
 def _ok(**fields: Any) -> dict[str, Any]:
