@@ -38,7 +38,7 @@ def roles_of(user: AbstractUser | AnonymousUser) -> frozenset[str]:
     known = getattr(user, "_roles", None)
     if known is None:
         known = frozenset(user.groups.values_list("name", flat=True)) & frozenset(Role.values)
-        user._roles = known  # type: ignore[union-attr]
+        user._roles = known  # type: ignore[union-attr,attr-defined]
     return cast(frozenset[str], known)
 
 

@@ -224,7 +224,6 @@ class _Running:
         thread = threading.Thread(target=self._beat, name=f"job-{self.job.pk}", daemon=True)
         if self._threaded:
             thread.start()
-        state, result, error = Job.State.FAILED, {}, ""
         try:
             state, result, error = self._work()
         except BaseException:

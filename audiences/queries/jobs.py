@@ -94,7 +94,8 @@ def mark_woken(job_id: int, lease: timedelta) -> int:
 def to_wake(lease: timedelta) -> list[int]:
     """Jobs that nobody runs, put back to waiting, at most 100; each is given out once in ``lease``."""
     with connection.cursor() as cursor:
-        cursor.execute(TO_WAKE, {"lease": lease})
+        values: dict[str, Any] = {"lease": lease}
+        cursor.execute(TO_WAKE, values)
         return sorted(row[0] for row in cursor.fetchall())
 
 

@@ -1,6 +1,7 @@
 """Keys of other systems: made, shown once, withdrawn."""
 
 from datetime import timedelta
+from typing import cast
 
 from django import forms
 from django.contrib import messages
@@ -77,7 +78,7 @@ def new_api_key(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         days = form.cleaned_data["days"]
         expires_at = timezone.now() + timedelta(days=int(days)) if days else None
-        owner = User.objects.get(pk=request.user.pk)
+        owner = User.objects.get(pk=cast(User, request.user).pk)
         key, text = issue(owner, form.cleaned_data["name"], form.cleaned_data["scopes"], expires_at)
         answer = render(request, "config/api_key_made.html", {"key": key, "text": text})
         answer["Cache-Control"] = "no-store"

@@ -1,6 +1,8 @@
 """The audit trail: who changed what, and when."""
 
-from django.core.paginator import Paginator
+from typing import Any
+
+from django.core.paginator import Page, Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
@@ -14,8 +16,8 @@ PAGE = 50
 def audit_trail(request: HttpRequest) -> HttpResponse:
     """Newest first, narrowed by kind of thing, by one thing, or by person."""
     wanted = audit.Wanted.read(request.GET.dict())
-    trail: object = audit.Trail(wanted)
-    page = Paginator(trail, PAGE).get_page(request.GET.get("page"))  # type: ignore[arg-type]
+    trail: Any = audit.Trail(wanted)
+    page: Page[Any] = Paginator(trail, PAGE).get_page(request.GET.get("page"))
     return render(
         request,
         "config/audit.html",

@@ -1,6 +1,6 @@
 """Users and roles."""
 
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib import messages
@@ -136,7 +136,7 @@ def set_active(request: HttpRequest, pk: int) -> HttpResponse:
     person = get_object_or_404(User, pk=pk)
     active = request.POST.get("active") == "1"
     try:
-        people.set_active(person, active, User.objects.get(pk=request.user.pk))
+        people.set_active(person, active, User.objects.get(pk=cast(User, request.user).pk))
     except ValidationError as error:
         messages.error(request, " ".join(error.messages))
         return redirect("config:user", pk=pk)

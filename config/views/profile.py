@@ -1,7 +1,7 @@
 """What people set for themselves: language, time zone, their name."""
 
 import zoneinfo
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.conf import settings
@@ -63,7 +63,7 @@ class ProfileForm(forms.ModelForm[User]):
 @needs(*ANYBODY)
 def profile(request: HttpRequest) -> HttpResponse:
     """One's own name, address, language and time zone."""
-    form = ProfileForm(request.POST or None, instance=User.objects.get(pk=request.user.pk))
+    form = ProfileForm(request.POST or None, instance=User.objects.get(pk=cast(User, request.user).pk))
     if request.method == "POST" and form.is_valid():
         form.save()
         messages.success(request, gettext("Saved."))
