@@ -8,6 +8,12 @@ class CampaignsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from campaigns import lifecycle_jobs
+        from campaigns import cards, followers, imports, lifecycle_jobs, panels, places, rule_kinds
 
+        imports.register()
         lifecycle_jobs.register()
+        rule_kinds.register()
+        followers.register()
+        panels.register()
+        cards.register()
+        places.register()

@@ -28,8 +28,9 @@ def recognise(kind: ImportKind, header: Sequence[str]) -> dict[str, str]:
     for column in kind.columns:
         for name in names(column):
             known.setdefault(_plain(name), column.name)
+    own = {column.name for column in kind.columns}
     found: dict[str, str] = {}
-    for name in header:
+    for name in sorted(header, key=lambda name: name not in own):  # our own names before other words for them
         ours = known.get(_plain(name))
         if ours is not None and ours not in found and name not in RESERVED:
             found[ours] = name
