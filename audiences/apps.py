@@ -11,6 +11,7 @@ class AudiencesConfig(AppConfig):
         from audiences import jobs
         from audiences.access import Role
         from audiences.imports import batches, kinds
+        from audiences.registers import NavigationEntry, navigation
         from audiences.segments import kinds as segment_kinds
 
         kinds.register()
@@ -18,3 +19,13 @@ class AudiencesConfig(AppConfig):
         jobs.job_kind(
             "import", batches.run, _("Import of a file"), (Role.MARKETER, Role.CHANNEL_ADMIN, Role.FINANCE)
         )
+        group = _("Audiences")
+        for position, (name, label, icon) in enumerate(
+            (
+                ("customers", _("Customers"), "users"),
+                ("segments", _("Segments"), "users-group"),
+                ("imports", _("Imports"), "file-import"),
+            )
+        ):
+            entry = NavigationEntry(label, f"audiences:{name}", icon, 100 + 10 * position, group=group)
+            navigation.add(f"audiences.{name}", entry)

@@ -1,9 +1,26 @@
 from django.urls import URLPattern, URLResolver, path
 
-from audiences.views import jobs
+from audiences.views import customers, imports, jobs
 
 app_name = "audiences"
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("customers/", customers.customers, name="customers"),
+    path("customers/<int:pk>/", customers.customer, name="customer"),
+    path("customers/<int:pk>/opt-out/", customers.customer_opt_out, name="customer_opt_out"),
+    path("customers/<int:pk>/grant/", customers.customer_grant, name="customer_grant"),
+    path("customers/<int:pk>/tag/", customers.customer_tag, name="customer_tag"),
+    path("customers/<int:pk>/tags/<int:tag>/remove/", customers.customer_untag, name="customer_untag"),
+    path("customers/<int:pk>/merge/", customers.customer_merge, name="customer_merge"),
+    path("customers/<int:pk>/merges/<int:merge>/undo/", customers.customer_unmerge, name="customer_unmerge"),
+    path("customers/<int:pk>/export/", customers.customer_export, name="customer_export"),
+    path("customers/<int:pk>/erase/", customers.customer_erase, name="customer_erase"),
+    path("imports/", imports.imports, name="imports"),
+    path("imports/new/", imports.new_import, name="new_import"),
+    path("imports/columns/<slug:kind>.csv", imports.import_columns, name="import_columns"),
+    path("imports/<int:pk>/", imports.one_import, name="import"),
+    path("imports/<int:pk>/refused.csv", imports.import_bad_rows, name="import_bad_rows"),
+    path("imports/<int:pk>/remove/", imports.import_remove, name="import_remove"),
+    path("imports/<int:pk>/discard/", imports.import_discard, name="import_discard"),
     path("jobs/", jobs.jobs, name="jobs"),
     path("jobs/<int:pk>/", jobs.job, name="job"),
     path("jobs/<int:pk>/progress/", jobs.job_progress, name="job_progress"),
