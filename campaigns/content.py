@@ -26,12 +26,12 @@ from campaigns.models import Message, MessageVariant, MessageVersion
 from channels import links, platform_rules, sms_text
 from channels.models import Channel
 
-# Field → what it is called, and what the preview shows.
-FIELDS: dict[str, tuple[Any, str]] = {
-    "name": (gettext_lazy("name"), "林晓"),
-    "city": (gettext_lazy("city"), "杭州"),
-    "province": (gettext_lazy("province"), "浙江"),
-    "language": (gettext_lazy("language"), "zh"),
+# Field → what it is called, what the preview shows, and what the editor offers to stand in.
+FIELDS: dict[str, tuple[Any, str, Any]] = {
+    "name": (gettext_lazy("name"), "林晓", gettext_lazy("friend")),
+    "city": (gettext_lazy("city"), "杭州", gettext_lazy("your city")),
+    "province": (gettext_lazy("province"), "浙江", gettext_lazy("your province")),
+    "language": (gettext_lazy("language"), "zh", "–"),
 }
 ATTRIBUTE = "attributes."  # {{attributes.colour|your colour}}: an attribute of the customer
 ADDRESSES = {

@@ -15,7 +15,7 @@ from audiences.models import Brand, Segment
 from audiences.vocabulary import ResponseKind
 from campaigns import definition
 from campaigns.definition import Document
-from campaigns.models import Campaign, PressureRule
+from campaigns.models import Campaign
 
 LOCAL = "%Y-%m-%dT%H:%M"
 
@@ -258,9 +258,3 @@ def _number(text: Any, what: str, least: int, most: int) -> Decimal | None:
             _("%(what)s: write a number from %(least)d to %(most)d.") % {"what": what, "least": least, "most": most}
         )
     return number
-
-
-class PressureRuleForm(forms.ModelForm[PressureRule]):
-    class Meta:
-        model = PressureRule
-        fields = ("name", "touches", "hours", "medium", "channel", "brand", "active")

@@ -11,9 +11,12 @@ from django.utils.translation import gettext_lazy
 from audiences.jobs import JobFailed, job_kind, report
 from audiences.models import Job
 from campaigns import changes, lifecycle, versions
+from campaigns.exits import release_touches
 from campaigns.models import Campaign, CampaignVersion
+from campaigns.planner import PlanError, make_plan
 from campaigns.queries import lifecycle as queries
-from campaigns.vocabulary import CampaignState
+from campaigns.release import release as write
+from campaigns.vocabulary import CampaignState, Cause
 
 PLAN_JOB = "plan"
 
@@ -27,8 +30,6 @@ def register() -> None:
 
 def plan(job: Job) -> Mapping[str, Any]:
     """Make the forecast of the definition as it stands."""
-    from campaigns.planner import PlanError, make_plan
-
     campaign = Campaign.objects.get(pk=job.arguments["campaign"])
     try:
         made = make_plan(
@@ -37,7 +38,7 @@ def plan(job: Job) -> Mapping[str, Any]:
             now=timezone.now(),
             document=versions.working(campaign),
             job=job,
-            report=lambda done, total=0, step="": report(job, done, total, step),
+            report=lambda done, total, step: report(job, done, total, step),
         )
     except PlanError as error:
         raise JobFailed(str(error)) from error
@@ -46,15 +47,19 @@ def plan(job: Job) -> Mapping[str, Any]:
 
 def release(job: Job) -> Mapping[str, Any]:
     """Turn the approved plan into members and touches, then schedule or start the campaign."""
-    from campaigns.release import release as write
-
     campaign = Campaign.objects.get(pk=job.arguments["campaign"])
     plan = campaign.plans.get(pk=job.arguments["plan"])
-    written = write(
-        campaign, plan, now=timezone.now(), report=lambda done, total=0, step="": report(job, done, total, step)
-    )
+    try:
+        written = write(
+            campaign, plan, now=timezone.now(), report=lambda done, total, step: report(job, done, total, step)
+        )
+    except PlanError as error:
+        raise JobFailed(str(error)) from error
     lifecycle.released(campaign, timezone.now())
-    return {"touches": written.touches, "members": written.members, "url": _live(campaign)}
+    return {
+        "members": written.members, "held_out": written.held_out, "targets": written.targets,
+        "touches": written.touches, "url": _live(campaign),
+    }
 
 
 def wind_down(job: Job) -> Mapping[str, Any]:
@@ -64,7 +69,7 @@ def wind_down(job: Job) -> Mapping[str, Any]:
         return {"released": 0, "url": _live(campaign)}
     now = timezone.now()
     report(job, 0, 2, _("Letting go of what is unsent"))
-    released = queries.release_unsent(campaign.pk, now)
+    released = release_touches(campaign.pk, None, Cause.CAMPAIGN_STOPPED, now)
     report(job, 1, 2, _("Ending members"))
     ended = queries.end_members(campaign.pk, now)
     return {"released": released, "members": ended, "url": _live(campaign)}

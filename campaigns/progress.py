@@ -7,7 +7,7 @@ from typing import Any
 
 from campaigns.models import Budget, Campaign
 from campaigns.queries import progress as queries
-from campaigns.vocabulary import OWNER_OF, Cause, MemberState, Owner, TouchState
+from campaigns.vocabulary import OWNER_OF, AttemptState, Cause, MemberState, Owner, TouchState
 from channels.models import Channel
 
 OPEN = (TouchState.PLANNED, TouchState.CLAIMED)
@@ -57,6 +57,18 @@ class Gap:
     n: int
 
 
+@dataclass(frozen=True, slots=True)
+class Error:
+    """What providers answered when something did not arrive."""
+
+    channel: str
+    label: Any
+    code: str
+    text: str
+    n: int
+    last_at: Any
+
+
 @dataclass(slots=True)
 class Progress:
     channels: list[ChannelProgress]
@@ -65,7 +77,7 @@ class Progress:
     states: dict[str, int]
     gaps: list[Gap]
     releases: list[Gap]
-    errors: list[queries.ErrorCount]
+    errors: list[Error]
     budget: Budget | None
 
     def total(self, name: str) -> Any:
@@ -137,9 +149,21 @@ def progress(campaign: Campaign) -> Progress:
         states=states,
         gaps=_told(_summed(row.gaps for row in rows.values())),
         releases=_told(releases),
-        errors=queries.errors(campaign.pk),
+        errors=_errors(campaign.pk),
         budget=total_budget,
     )
+
+
+def _errors(campaign_id: int) -> list[Error]:
+    found = queries.errors(campaign_id)
+    names = dict(Channel.objects.filter(pk__in={row.channel_id for row in found}).values_list("pk", "name"))
+    labels = dict(AttemptState.choices)
+    return [
+        Error(
+            names.get(row.channel_id, str(row.channel_id)), labels.get(row.state, row.state), row.code, row.text, row.n, row.last_at
+        )
+        for row in found
+    ]
 
 
 def _summed(counts: Iterable[dict[str, int]]) -> dict[str, int]:

@@ -1,6 +1,6 @@
 from django.urls import URLPattern, URLResolver, path
 
-from campaigns.views import approval, campaigns, editor, forecast, live, messages
+from campaigns.views import approval, campaigns, editor, forecast, live, messages, policy, tasks
 
 app_name = "campaigns"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -30,6 +30,23 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("campaigns/<int:pk>/stop/", live.stop, name="stop"),
     path("campaigns/<int:pk>/release/", live.release_again, name="release_again"),
     path("campaigns/<int:pk>/review/", live.review, name="review"),
+    path("campaigns/<int:pk>/channels/<int:channel_pk>/list.csv", tasks.held_list, name="held_list"),
+    # What people do
+    path("tasks/", tasks.tasks, name="tasks"),
+    path("tasks/<int:pk>/", tasks.task, name="task"),
+    path("tasks/<int:pk>/report/", tasks.report, name="report_task"),
+    # What holds over all campaigns
+    path("contact-policy/", policy.policy, name="policy"),
+    path("contact-policy/new/", policy.pressure_rule, name="new_pressure_rule"),
+    path("contact-policy/<int:pk>/", policy.pressure_rule, name="pressure_rule"),
+    path("contact-policy/<int:pk>/delete/", policy.delete_pressure_rule, name="delete_pressure_rule"),
+    path("approval-thresholds/new/", policy.threshold, name="threshold"),
+    path("approval-thresholds/<int:pk>/delete/", policy.delete_threshold, name="delete_threshold"),
+    path("offers/", policy.offers, name="offers"),
+    path("offers/new/", policy.offer, name="new_offer"),
+    path("offers/<int:pk>/", policy.offer, name="offer"),
+    path("modes/new/", policy.mode, name="new_mode"),
+    path("modes/<int:pk>/", policy.mode, name="mode"),
     # Content library
     path("content/", messages.library_list, name="messages"),
     path("content/new/", messages.new_message, name="new_message"),

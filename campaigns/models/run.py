@@ -7,6 +7,7 @@ All four are partitioned by list of ``campaign_id`` with a shared default partit
 from typing import Any
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from audiences.models import Customer
 from campaigns.vocabulary import AttemptState, Cause, MemberState, TouchState
@@ -194,10 +195,10 @@ class PeopleTask(models.Model):
     """A touch or placement made by a person: a call, a visit, an event, print, a KOL post."""
 
     class State(models.TextChoices):
-        OPEN = "open", "Open"
-        DONE = "done", "Done"
-        FAILED = "failed", "Failed"
-        EXPIRED = "expired", "Expired"
+        OPEN = "open", _("Open")
+        DONE = "done", _("Done")
+        FAILED = "failed", _("Not reached")
+        EXPIRED = "expired", _("Expired")
 
     campaign_id = models.BigIntegerField(null=True, blank=True)
     touch_id = models.BigIntegerField(null=True, blank=True)

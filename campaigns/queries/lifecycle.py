@@ -53,19 +53,6 @@ def end_members(campaign_id: int, now: datetime) -> int:
         return cursor.rowcount
 
 
-RELEASE_UNSENT = """
-UPDATE campaigns_touch SET state = 'released', reason = 'campaign_stopped', deferred = '', state_at = %(now)s
-WHERE campaign_id = %(campaign)s AND state = 'planned'
-"""
-
-
-def release_unsent(campaign_id: int, now: datetime) -> int:
-    """Unsent touches of a stopped campaign are let go."""
-    with connection.cursor() as cursor:
-        cursor.execute(RELEASE_UNSENT, {"campaign": campaign_id, "now": now})
-        return cursor.rowcount
-
-
 RELEASE_WITHDRAWN = """
 UPDATE campaigns_touch t SET state = 'released', reason = 'changed', deferred = '', state_at = %(now)s
 FROM campaigns_approved_ordinal o

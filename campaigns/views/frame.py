@@ -69,6 +69,10 @@ def context(
     missing = [] if over or campaign.kind == Campaign.Kind.IMPORTED else readiness.missing(
         document, now=now, released=released
     )
+    if campaign.state == CampaignState.DRAFT and campaign.kind != Campaign.Kind.IMPORTED:
+        problem = readiness.plan_problem(campaign.plans.first(), document)
+        if problem:
+            missing = [*missing, readiness.Missing("forecast", problem)]
     errors = readiness.blocking(missing)
     waiting = versions.open_version(campaign)
     zone = ZoneInfo(document["zone"])

@@ -44,10 +44,30 @@ def _progress(campaign: Campaign) -> dict[str, object]:
         "progress": found,
         "totals": found.totals,
         "every": SELDOM if found.totals["planned"] > MANY else OFTEN,
+        "manual": [
+            {
+                "channel": row.channel,
+                "n": row.held,
+                "export_url": reverse("campaigns:held_list", args=[campaign.pk, row.channel.pk]),
+                "receipts_url": receipts_url(),
+            }
+            for row in found.channels
+            if row.channel.adapter == "manual" and row.held
+        ],
         "release_job": release if release and (release.finished_at is None or release.state == Job.State.FAILED) else None,
         "job": follow_ups,
         "refreshing": campaign.state not in frame.OVER or follow_ups is not None,
     }
+
+
+def receipts_url() -> str:
+    """Where receipts of a list worked by hand are imported."""
+    for name in ("audiences:new_import", "audiences:imports"):
+        try:
+            return reverse(name) + "?kind=receipts"
+        except NoReverseMatch:
+            continue
+    return ""
 
 
 def _run(request: HttpRequest, pk: int, change: Callable[[Campaign], None], done: str) -> HttpResponse:

@@ -159,7 +159,12 @@ def _editor(request: HttpRequest, found: Message, version: MessageVersion) -> di
     channel = next((one for one in channels if str(one.pk) == chosen), channels[0] if channels else None)
     campaign = request.GET.get("campaign", "")
     variants = [
-        {"variant": preview.variant, "preview": preview, "problems": _problems(found, channel, preview)}
+        {
+            "variant": preview.variant,
+            "weight": format(preview.variant.weight.normalize(), "f"),
+            "preview": preview,
+            "problems": _problems(found, channel, preview),
+        }
         for preview in content.previews(version, channel, today)
     ]
     return {
@@ -173,8 +178,8 @@ def _editor(request: HttpRequest, found: Message, version: MessageVersion) -> di
         "with_html": found.medium in content.WITH_HTML,
         "with_subject": found.medium in content.WITH_SUBJECT,
         "fields": [
-            *(("{{%s|…}}" % name, label) for name, (label, _sample) in content.FIELDS.items()),
-            ("{{attributes.…|…}}", _("attribute of the customer")),
+            *(("{{%s|%s}}" % (name, fallback), label) for name, (label, _sample, fallback) in content.FIELDS.items()),
+            ("{{attributes.key|…}}", _("attribute of the customer, by its key")),
             *(("{{%s}}" % name, label) for name, label in content.ADDRESSES.items()),
         ],
         "used_in": ChannelPlan.objects.filter(message=found).select_related("campaign", "channel").order_by("-id")[:20],

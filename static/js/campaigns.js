@@ -53,6 +53,12 @@ document.addEventListener("htmx:afterRequest", (event) => {
   if (form && event.detail.successful) window.location.reload();
 });
 
+// On a phone the steps scroll: show the one that is open.
+document.addEventListener("DOMContentLoaded", () => {
+  const here = document.querySelector(".steps-of-campaign [aria-current]");
+  if (here) here.scrollIntoView({ block: "nearest", inline: "center" });
+});
+
 // A field's chip writes the field where the cursor stands.
 document.addEventListener("click", (event) => {
   const chip = event.target.closest("[data-insert]");
