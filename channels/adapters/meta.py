@@ -174,7 +174,7 @@ class Adapter(BaseAdapter):
         the ad set of that audience. Returns what Meta now says. Raises :class:`AdapterError`."""
         if not flight.reference:
             raise AdapterError(
-                _("Name the ad set by its id, or the audience it is for as %saudience id.") % BY_AUDIENCE, code="reference"
+                _("Name the ad set by its id, or write “audience:” and the id of the audience it is for."), code="reference"
             )
         wanted = self._wanted(flight)
         adset = flight.reference
