@@ -197,7 +197,7 @@ class PeopleTask(models.Model):
     class State(models.TextChoices):
         OPEN = "open", _("Open")
         DONE = "done", _("Done")
-        FAILED = "failed", _("Not reached")
+        FAILED = "failed", _("Failed")
         EXPIRED = "expired", _("Expired")
 
     campaign_id = models.BigIntegerField(null=True, blank=True)
