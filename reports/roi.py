@@ -204,9 +204,9 @@ def _return(measured: lift.Lift, full_cost: Decimal, margin: float) -> Estimate:
         return Estimate(None, None, None, reason)
     cost = float(full_cost)
     value, low, high = ((figure * margin - cost) / cost for figure in revenue)
-    basis = _("Incremental revenue × %(margin)s margin − full cost, ÷ full cost; interval of 95 %% (Welch)") % {
-        "margin": f"{margin:.0%}"
-    }
+    basis = _(
+        "Incremental revenue × %(margin)s margin − full cost, ÷ full cost; interval of 95 %% (Welch)"
+    ) % {"margin": f"{margin:.0%}"}
     return Estimate(value, low, high, basis)
 
 

@@ -70,6 +70,7 @@ def coverage_page(request: HttpRequest, campaign_id: int) -> HttpResponse:
             "report": report,
             "total": report.total,
             "stages": Stage.choices,
+            "stage_labels": dict(Stage.choices),
             "bar": _bar(report.total),
             "histogram_chart": _histogram_chart(report.histogram),
             "day_chart": _day_chart(by_day),

@@ -12,6 +12,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.dateparse import parse_date
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, pgettext_lazy
 from django.views.decorators.http import require_POST
 
 from audiences.access import ANYBODY, Role, needs
@@ -38,6 +39,13 @@ class RateForm(forms.ModelForm):
         model = FxRate
         fields = ("day", "base", "quote", "rate", "source")
         widgets = {"day": forms.DateInput(attrs={"type": "date"})}
+        labels = {
+            "day": gettext_lazy("Date"),
+            "base": gettext_lazy("One unit of"),
+            "quote": pgettext_lazy("exchange rate", "in"),
+            "rate": gettext_lazy("Rate"),
+            "source": gettext_lazy("Source"),
+        }
 
 
 @needs(*ANYBODY)

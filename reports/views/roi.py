@@ -17,7 +17,7 @@ from campaigns.models import Campaign
 from channels.models import Channel
 from reports import lift as lift_rules
 from reports.export import csv_response
-from reports.models import AttributionRun, SignedReport
+from reports.models import AttributionRun, LedgerEntry, SignedReport
 from reports.queries import returns
 from reports.roi import roi
 from reports.signing import sign
@@ -87,7 +87,8 @@ def sign_roi(request: HttpRequest, campaign_id: int) -> HttpResponse:
 @needs(*ANYBODY)
 def signed_report(request: HttpRequest, pk: int) -> HttpResponse:
     report = get_object_or_404(SignedReport.objects.select_related("signed_by"), pk=pk)
-    return render(request, "reports/signed_report.html", {"report": report})
+    words = {"accounts": dict(LedgerEntry.Account.choices), "models": dict(AttributionRun.Model.choices)}
+    return render(request, "reports/signed_report.html", {"report": report, **words})
 
 
 @needs(*ANYBODY)
