@@ -48,7 +48,6 @@ def fill(plan: Plan, outcome: Outcome) -> list[PlanCell]:
     plan.expected_cost = _money(float((going * expected[placed.cell]).sum()))
     plan.greatest_cost = _money(float(greatest[placed.cell].sum()))
     plan.expected_revenue = _money(float(revenue.sum()))
-    plan.value = float(worth.sum())
     plan.gaps = _gaps(wanted.target.astype(np.int64) - outcome.planned, outcome.cause)
 
     cells = []

@@ -62,10 +62,10 @@ def store(plan: Plan, outcome: Outcome, state: str = Plan.State.READY) -> None:
     plan.state = state
     plan.method = outcome.choice.method
     plan.input_hash = outcome.input_hash
-    plan.dual_bound = outcome.choice.bound
-    plan.certified_gap = outcome.choice.gap
-    plan.prices = outcome.choice.prices
-    plan.response_model = outcome.model.stored(outcome.spec)
+    headline = next((c for c in outcome.certificates if c["bound"] > 0), outcome.certificates[0])
+    plan.value, plan.dual_bound, plan.certified_gap = headline["value"], headline["bound"], headline["gap"]
+    plan.prices = list(outcome.prices)
+    plan.response_model = outcome.model.stored(outcome.spec) | {"certificates": list(outcome.certificates)}
     plan.seconds = outcome.seconds
     with transaction.atomic():
         plan.save()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from campaigns import definition
 from campaigns.models import Campaign
 from campaigns.planner import calendar as calendars
-from campaigns.planner import choice, cost, limits, people, response_model, schedule, spec, targets
+from campaigns.planner import choice, cost, limits, people, prices, response_model, schedule, spec, targets
 from campaigns.planner.calendar import Calendar
 from campaigns.planner.choice import Choice
 from campaigns.planner.cost import TouchCost
@@ -45,6 +45,8 @@ class Outcome:
     schedule: Schedule
     planned: NDArray[np.uint8]  # people × cells
     cause: NDArray[np.uint8]  # people × cells: why planned < target
+    certificates: Sequence[Mapping[str, Any]]  # of each thing maximised: bound, value, gap
+    prices: Sequence[Mapping[str, Any]]
     input_hash: str
     seconds: float
 
@@ -105,6 +107,8 @@ def compute(
         schedule=placed,
         planned=planned,
         cause=cause.astype(np.uint8),
+        certificates=choice.bounds(chosen, planned, everybody),
+        prices=prices.told(plan, chosen, planned),
         input_hash=_hash(plan, everybody, wanted, calendar, costs, model, contacts),
         seconds=time.monotonic() - begun,
     )
