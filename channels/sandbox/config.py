@@ -98,6 +98,7 @@ class Market:
     speed: float = 1.0  # simulated seconds in a real one
     app_url: str = ""  # links and pixels beginning with it are followed, no others
     api_url: str = ""  # …/api/v1
+    orders_path: str = "orders/batch/"  # below it
     api_key: str = ""
     orders: bool = True
     base_orders: bool = True  # untouched people buy as well

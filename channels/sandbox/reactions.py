@@ -35,6 +35,7 @@ PHONE_BROWSER = (
 )
 SCANNER = "Mozilla/5.0 (compatible; Sandbox URL scanner)"
 TRIES, PATIENCE = 8, 2.0
+AGAIN = {409, 429}  # the same call still runs; too many calls
 LONGEST_TICK = 0.05
 
 
@@ -285,7 +286,8 @@ class Crowd:
         if config.orders and config.api_url:
             body = {"orders": [self._order_row(order) for order in orders]}
             headers = {"Authorization": f"Bearer {config.api_key}", "Idempotency-Key": _key(body)}
-            done = await self._call("POST", f"{config.api_url.rstrip('/')}/orders/batch", json=body, headers=headers)
+            url = f"{config.api_url.rstrip('/')}/{config.orders_path.lstrip('/')}"
+            done = await self._call("POST", url, json=body, headers=headers)
             self.count("orders" if done else "orders failed", len(orders))
         else:
             self.count("orders untold", len(orders))
@@ -308,9 +310,10 @@ class Crowd:
             try:
                 async with self._client.request(method, url, allow_redirects=False, **options) as answer:
                     await answer.read()
-                    if answer.status < 400:
+                    # A link may lead elsewhere; what is posted must be taken here.
+                    if answer.status < (400 if method == "GET" else 300):
                         return True
-                    if answer.status < 500 and answer.status != 429:
+                    if answer.status < 500 and answer.status not in AGAIN:
                         self.count(f"answer {answer.status}")
                         return False
             except (aiohttp.ClientError, TimeoutError):
