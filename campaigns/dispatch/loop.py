@@ -26,6 +26,7 @@ from channels import counts, states, throttle
 from channels.accounts import adapter_for
 from channels.adapters.base import BaseAdapter
 from channels.models import Channel
+from channels.vocabulary import Guarantee
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,8 @@ LARGEST = 4000  # touches in one claim
 SECONDS = 10.0  # a worker's turn; beat wakes the next one
 PATIENCE = 60.0  # seconds a record waits for a database that went away
 SHORTEST_NAP = 0.01
+CALL = 0.2  # seconds of messages in one call
+SMALLEST_CALL = 20
 
 
 @dataclass(slots=True)
@@ -56,16 +59,27 @@ class Dispatched:
 
 @dataclass(slots=True)
 class Pace:
-    """How many touches a claim takes, so that the last of them is handed over in time."""
+    """How many touches a claim and a call take: a claim is handed over in time, and a kill costs little.
 
-    batch: int
+    What a dead worker was calling about is unknown for good where the provider does not tell. So a call takes
+    what is handed over in :data:`CALL`, unless the adapter itself finds out later (confirmed later).
+    """
+
+    largest: int  # messages in one call of the adapter, at most
+    whole: bool  # each call takes as many as it can
     per_second: float = 0.0
 
     @property
-    def size(self) -> int:
+    def claim_size(self) -> int:
         if not self.per_second:
-            return min(2 * self.batch, LARGEST)
+            return min(2 * self.largest, LARGEST)
         return max(1, min(LARGEST, int(self.per_second * START.total_seconds() * 0.5)))
+
+    @property
+    def call_size(self) -> int:
+        if self.whole:
+            return self.largest
+        return max(1, min(self.largest, max(SMALLEST_CALL, int(self.per_second * CALL))))
 
     def learn(self, handed: int, seconds: float) -> None:
         if handed:
@@ -124,7 +138,7 @@ class _Turn:
             return False
         adapter = adapter_for(sending.channel)
         pace = _pace(self.channel_id, adapter)
-        wanted = min(most, pace.size)
+        wanted = min(most, pace.claim_size)
         tokens = self._tokens(sending, wanted, ends)
         if not tokens:
             return False
@@ -203,7 +217,7 @@ class _Turn:
         while left:
             if time.monotonic() - started > START.total_seconds():
                 break  # too slow: what has not begun by now is given back
-            batch, left = left[: adapter.batch_size], left[adapter.batch_size :]
+            batch, left = left[: pace.call_size], left[pace.call_size :]
             called = self._one_batch(sending, adapter, words, claim, batch, started)
             handed += called.handed
             if called.stop:
@@ -285,4 +299,5 @@ _paces: dict[tuple[int, str], Pace] = {}
 
 def _pace(channel_id: int, adapter: BaseAdapter) -> Pace:
     """What this process learned of the channel's speed."""
-    return _paces.setdefault((channel_id, adapter.name), Pace(adapter.batch_size))
+    whole = adapter.guarantee != Guarantee.IMMEDIATE
+    return _paces.setdefault((channel_id, adapter.name), Pace(adapter.batch_size, whole))

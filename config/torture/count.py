@@ -67,7 +67,9 @@ def count(sandbox: Path) -> dict[str, Any]:
     for attempt_id, found in taken.items():
         if attempt_id not in attempts:
             continue
-        campaign_id, touch_id, customer_id, channel_id, round_number, _state, touch_state = attempts[attempt_id]
+        campaign_id, touch_id, customer_id, channel_id, round_number, _state, touch_state = attempts[
+            attempt_id
+        ]
         touches[campaign_id, touch_id] += len(found)
         cells[campaign_id, customer_id, channel_id, round_number] += len(found)
         times[customer_id] += found
@@ -83,7 +85,9 @@ def count(sandbox: Path) -> dict[str, Any]:
     )
     owed = counts.touches - counts.capped - counts.expired
     counts.accepted_share = round(counts.accepted / owed, 5) if owed else 1.0
-    return asdict(counts) | {"states": {f"{state}:{reason}".rstrip(":"): n for (state, reason), n in sorted(states.items())}}
+    return asdict(counts) | {
+        "states": {f"{state}:{reason}".rstrip(":"): n for (state, reason), n in sorted(states.items())}
+    }
 
 
 def _taken(sandbox: Path) -> dict[int, list[dt.datetime]]:

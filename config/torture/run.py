@@ -1,6 +1,5 @@
 """Runs the installation, kills it, and waits until every touch has come to its end."""
 
-import datetime as dt
 import json
 import os
 import random
@@ -40,6 +39,10 @@ SELECT count(*) FILTER (WHERE state = 'claimed' OR state = 'held'),
 FROM campaigns_touch
 """
 INBOX = "SELECT count(*) FROM channels_inboxevent WHERE state = 'new'"
+BEGUN = "SELECT count(*) FROM campaigns_attempt"
+OPEN_SLICE = """
+UPDATE campaigns_touch SET due_at = %(now)s WHERE state = 'planned' AND deferred = '' AND id %% %(slices)s = %(slice)s
+"""
 UNSETTLED = "SELECT count(*) FROM campaigns_attempt WHERE state IN ('recorded', 'unknown')"
 END_FLIGHT = """
 UPDATE campaigns_touch SET deadline_at = %(now)s, due_at = least(due_at, %(now)s) WHERE state = 'planned'
@@ -52,7 +55,14 @@ class NotFinished(Exception):
 
 class Torture:
     def __init__(
-        self, *, customers: int, kills: int, workers: int, seed: int, minutes: float, say: Callable[[str], None]
+        self,
+        *,
+        customers: int,
+        kills: int,
+        workers: int,
+        seed: int,
+        minutes: float,
+        say: Callable[[str], None],
     ) -> None:
         self.customers, self.kills, self.workers, self.minutes = customers, kills, workers, minutes
         self.random = random.Random(seed)  # noqa: S311
@@ -92,9 +102,7 @@ class Torture:
         call_command("migrate", interactive=False, verbosity=0, skip_checks=True)
         queue.install()
         self.smtp, self.smpp, self.wecom, self.meta, self.control = free_ports(5)
-        # Touches come due over the time of the killing, so that every kill meets work under way.
-        spread = dt.timedelta(seconds=3.0 * self.kills)
-        self.scene = scene.build(self.customers, spread, self.smtp, self.smpp, timezone.now())
+        self.scene = scene.build(self.customers, self.smtp, self.smpp, timezone.now())
         sandbox = self.folder / "sandbox"
         sandbox.mkdir(parents=True, exist_ok=True)
         config = {
@@ -106,7 +114,9 @@ class Torture:
     def _start(self) -> None:
         manage = [sys.executable, str(settings.BASE_DIR / "manage.py")]
         celery = [sys.executable, "-m", "celery", "--quiet", "-A", "config"]
-        ports = f"smtp={self.smtp},smpp={self.smpp},wecom={self.wecom},meta={self.meta},control={self.control}"
+        ports = (
+            f"smtp={self.smtp},smpp={self.smpp},wecom={self.wecom},meta={self.meta},control={self.control}"
+        )
         self._child("sandbox", [*manage, "sandbox", "--dir", str(self.folder / "sandbox"), "--ports", ports])
         port = settings.PUBLIC_URL.rpartition(":")[2]
         self._child(
@@ -130,7 +140,9 @@ class Torture:
         self._wait_for_web()
 
     def _child(self, name: str, command: list[str]) -> None:
-        self.children.start(Child(name, command, {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(settings.BASE_DIR)}))
+        self.children.start(
+            Child(name, command, {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(settings.BASE_DIR)})
+        )
 
     def _wait_for_web(self) -> None:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -147,24 +159,46 @@ class Torture:
     # The story ---------------------------------------------------------------------------------
 
     def _kill_and_wait(self) -> bool:
-        """Kill at random moments while there is work; then wait for the end. False when time was up first."""
+        """Kill while there is work under way; then wait for the end. False when time was up first.
+
+        Touches come due in as many slices as there are kills, and one more. A kill comes at a random moment
+        after its slice began to be sent.
+        """
         deadline = time.monotonic() + 60 * self.minutes
-        plan = self._plan()
-        next_kill = time.monotonic() + self.random.uniform(1.0, 3.0)
+        for number, kind in enumerate(self._plan()):
+            begun = steadily(self._begun, REACHABLE)
+            steadily(lambda number=number: self._open_slice(number), REACHABLE)
+            if not self._watch_until(lambda begun=begun: steadily(self._begun, REACHABLE) > begun, deadline):
+                return False
+            self._watch_for(self.random.uniform(0.0, 2.0))
+            self._kill(kind)
+        steadily(lambda: self._open_slice(self.kills), REACHABLE)
+        return self._wait_for_the_end(deadline)
+
+    def _watch_until(self, true: Callable[[], bool], deadline: float) -> bool:
+        while time.monotonic() < deadline:
+            self.children.watch()
+            if true():
+                return True
+            time.sleep(0.05)
+        return False
+
+    def _watch_for(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        self._watch_until(lambda: time.monotonic() >= until, until + 1)
+
+    def _wait_for_the_end(self, deadline: float) -> bool:
         quiet_since: float | None = None
         seen: tuple[Any, ...] = ()
         ended = False
         while time.monotonic() < deadline:
             self.children.watch()
-            if plan and time.monotonic() >= next_kill:
-                self._kill(plan.pop(0))
-                next_kill = time.monotonic() + self.random.uniform(1.5, 4.5)
             state = self._state()
-            if state != seen or plan:
+            if state != seen:
                 seen, quiet_since = state, time.monotonic()
             flying, waiting, planned, inbox, _unsettled = state
             still = time.monotonic() - (quiet_since or 0.0)
-            if not plan and not flying and not waiting and not inbox and still > QUIET:
+            if not flying and not waiting and not inbox and still > QUIET:
                 if not planned:
                     return True
                 if not ended:  # only the capped are left: their flight ends now
@@ -172,6 +206,16 @@ class Torture:
                     ended = True
             time.sleep(0.25)
         return False
+
+    def _begun(self) -> int:
+        with connection.cursor() as cursor:
+            cursor.execute(BEGUN)
+            n: int = cursor.fetchone()[0]
+            return n
+
+    def _open_slice(self, number: int) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(OPEN_SLICE, {"now": timezone.now(), "slices": self.kills + 1, "slice": number})
 
     def _plan(self) -> list[str]:
         """What is killed, in order: everything once if there are kills enough, then by weight."""

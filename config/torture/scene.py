@@ -66,13 +66,13 @@ INSERT INTO campaigns_touch (campaign_id, customer_id, channel_id, round, ordina
     due_at, deadline_at, reserved, state_at)
 SELECT campaign_id, customer_id, channel_id, 1, 1, stage,
     CASE channel_id WHEN %(mail)s THEN %(mail_version)s::bigint ELSE %(text_version)s::bigint END, %(priority)s,
-    %(now)s::timestamptz + random() * %(spread)s::interval, %(until)s, 0.05, %(now)s
+    %(until)s, %(until)s, 0.05, %(now)s
 FROM campaigns_member_target WHERE campaign_id = %(campaign)s
 """
 
 
-def build(customers: int, spread: dt.timedelta, smtp: int, smpp: int, now: dt.datetime) -> Scene:
-    """All rows. Touches come due at random within ``spread`` from now."""
+def build(customers: int, smtp: int, smpp: int, now: dt.datetime) -> Scene:
+    """All rows. Touches are due at the end of the flight; whoever kills makes them due in slices."""
     brand = Brand.objects.get_or_create(code="main", defaults={"name": "Main brand"})[0]
     mail, text = _channels(brand, smtp, smpp)
     versions = {channel.pk: _message(brand, channel.medium) for channel in (mail, text)}
@@ -88,7 +88,7 @@ def build(customers: int, spread: dt.timedelta, smtp: int, smpp: int, now: dt.da
         campaigns.append(campaign.pk)
         params = {
             "campaign": campaign.pk, "channels": [mail.pk, text.pk], "mail": mail.pk, "stage": Stage.CUSTOMER,
-            "mail_version": versions[mail.pk], "text_version": versions[text.pk], "now": now, "spread": spread,
+            "mail_version": versions[mail.pk], "text_version": versions[text.pk], "now": now,
             "until": campaign.ends_at, "priority": priority,
         }  # fmt: skip
         with connection.cursor() as cursor:
@@ -120,7 +120,11 @@ def _channels(brand: Brand, smtp: int, smpp: int) -> tuple[Channel, Channel]:
 def _message(brand: Brand, medium: str) -> int:
     message = Message.objects.create(brand=brand, medium=medium, name=f"torture {medium}")
     version = MessageVersion.objects.create(message=message, number=1)
-    words = {"subject": "News", "text": "Hello {{name|friend}}"} if medium == Medium.EMAIL else {"text": "Hi {{name|you}}"}
+    words = (
+        {"subject": "News", "text": "Hello {{name|friend}}"}
+        if medium == Medium.EMAIL
+        else {"text": "Hi {{name|you}}"}
+    )
     MessageVariant.objects.create(version=version, number=1, **words)
     return version.pk
 
@@ -137,6 +141,8 @@ def _campaign(brand: Brand, name: str, priority: int, channels: list[Channel], n
     Budget.objects.create(campaign=campaign, currency="CNY", amount=1_000_000)
     for channel in channels:
         plan = ChannelPlan.objects.create(campaign=campaign, channel=channel)
-        FrequencyTarget.objects.create(channel_plan=plan, phase=phase, stage=Stage.CUSTOMER, touches=1, min_gap_hours=0)
+        FrequencyTarget.objects.create(
+            channel_plan=plan, phase=phase, stage=Stage.CUSTOMER, touches=1, min_gap_hours=0
+        )
         Budget.objects.create(campaign=campaign, channel=channel, currency="CNY", amount=500_000)
     return campaign

@@ -32,7 +32,9 @@ class Command(BaseCommand):
         parser.add_argument("--workers", type=int, default=4, help="Worker processes.")
         parser.add_argument("--seed", type=int, default=1, help="What is killed when is drawn from it.")
         parser.add_argument("--minutes", type=float, help="Time limit (default: by customers and kills).")
-        parser.add_argument("--json", action="store_true", help="One line of JSON, nothing else on the output.")
+        parser.add_argument(
+            "--json", action="store_true", help="One line of JSON, nothing else on the output."
+        )
         parser.add_argument("--keep", type=Path, help="Keep the installation and its logs in this folder.")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -46,7 +48,9 @@ class Command(BaseCommand):
             if options[name] is not None:
                 command += [f"--{name}", str(options[name])]
         try:
-            done = subprocess.run([*command, "--json"] if options["json"] else command, env=self._environment(folder))
+            done = subprocess.run(
+                [*command, "--json"] if options["json"] else command, env=self._environment(folder)
+            )
         finally:
             if not options["keep"]:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -57,7 +61,13 @@ class Command(BaseCommand):
         """Nothing of this installation's own database, queue or addresses."""
         from config.torture.run import free_ports
 
-        dropped = {"DATABASE_URL", "BROKER_URL", "EVENREACH_CACHE_URL", "EVENREACH_OFFLINE", "EVENREACH_HTTPS"}
+        dropped = {
+            "DATABASE_URL",
+            "BROKER_URL",
+            "EVENREACH_CACHE_URL",
+            "EVENREACH_OFFLINE",
+            "EVENREACH_HTTPS",
+        }
         kept = {name: value for name, value in os.environ.items() if name not in dropped}
         (port,) = free_ports(1)
         return kept | {
