@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.db import connection
 from django.utils.translation import gettext as _
 from scipy import stats
@@ -167,7 +168,9 @@ def measure(campaign: Campaign, now: dt.datetime) -> Lift:
 
 
 def _holdout_share(campaign: Campaign) -> float:
-    return float(campaign.holdout_share)
+    """Kept out of everything, or else of this campaign."""
+    universal = settings.UNIVERSAL_HOLDOUT
+    return universal + (1 - universal) * float(campaign.holdout_share)
 
 
 def store(campaign: Campaign, lift: Lift, now: dt.datetime) -> list[LiftMeasure]:

@@ -58,7 +58,8 @@ def settings_read() -> dict[str, str | None]:
             if not reader or not node.args or not isinstance(node.args[0], ast.Constant):
                 continue
             name = str(node.args[0].value)
-            if name.isupper() and not name.startswith(OUTSIDE):
+            ours = path.is_relative_to(ROOT / "config") or name.startswith("EVENREACH_")
+            if ours and name.isupper() and not name.startswith(OUTSIDE):
                 default = node.args[1] if len(node.args) > 1 else None
                 plain = isinstance(default, ast.Constant) and default.value not in ("", None)
                 known = found.get(name)

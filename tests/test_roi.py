@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from audiences.models import Customer
 from campaigns.models import Campaign
 from channels.models import DailyReport
 from reports import attribution, lift
@@ -267,10 +268,14 @@ def test_finance_signs_what_stands_and_the_copy_never_changes(
 
 
 def test_the_csv_of_credits_and_of_lift_sum_to_the_page(as_finance: Client) -> None:
-    campaign, found = measured(40, 10, (9, 2), holdout_share=Decimal("0.2"))
+    campaign, _found = measured(40, 10, (9, 2), holdout_share=Decimal("0.2"))
     mail = campaign.channel_plans.get().channel
     for position in range(5):
         touch(campaign, order_person(campaign, position), mail, at=START)
+    (absorbed,) = customers(1)
+    order(absorbed, "70", START + HOUR)
+    Customer.objects.filter(pk=absorbed.pk).update(merged_into=order_person(campaign, 0))
+    found = lift.measure(campaign, LATER)
     run = attribution.attribute(campaign, "linear", timezone.now())
     body = b"".join(as_finance.get(f"/reports/attribution/{run.pk}/?format=csv").streaming_content).decode(
         "utf-8-sig"
@@ -282,3 +287,4 @@ def test_the_csv_of_credits_and_of_lift_sum_to_the_page(as_finance: Client) -> N
     ).decode("utf-8-sig")
     rows = [line.split(",") for line in body.strip().split("\r\n")[1:]]
     assert (len(rows), sum(float(row[4]) for row in rows)) == (40, found.treated.revenue)
+    assert found.treated.revenue == 970

@@ -35,10 +35,11 @@ LEFT JOIN LATERAL (
     SELECT count(*) AS orders, sum("""
     + REVENUE
     + """) AS revenue
-    FROM audiences_order o
-    JOIN audiences_customer oc ON oc.id = o.customer_id
-    WHERE (oc.id = p.person OR oc.merged_into_id = p.person)
-      AND o.placed_at >= greatest(p.entered_at, %(start)s) AND o.placed_at < %(end)s AND o.currency = %(currency)s
+    FROM (
+        SELECT p.person AS id UNION ALL SELECT a.id FROM audiences_customer a WHERE a.merged_into_id = p.person
+    ) same
+    JOIN audiences_order o ON o.customer_id = same.id
+    WHERE o.placed_at >= greatest(p.entered_at, %(start)s) AND o.placed_at < %(end)s AND o.currency = %(currency)s
 ) b ON true
 WHERE p.held_out = p.all_held_out AND p.held_out = %(held_out)s AND p.person > %(after)s
 ORDER BY p.person

@@ -57,12 +57,17 @@ def finance(request: HttpRequest) -> HttpResponse:
         debit=Sum("entries__functional_amount", filter=cost & Q(entries__side="debit")),
         credit=Sum("entries__functional_amount", filter=cost & Q(entries__side="credit")),
     )
-    rates = FxRate.objects.order_by("-day", "base")[:20]
+    rates = [_shown_rate(rate) for rate in FxRate.objects.order_by("-day", "base")[:20]]
     return render(
         request,
         "reports/finance.html",
         {"periods": [_with_cost(period) for period in periods], "rates": rates, "form": RateForm()},
     )
+
+
+def _shown_rate(rate: Any) -> Any:
+    rate.shown = f"{rate.rate:f}".rstrip("0").rstrip(".")
+    return rate
 
 
 def _with_cost(period: Any) -> Any:
