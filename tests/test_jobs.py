@@ -413,3 +413,26 @@ def test_only_its_roles_and_who_started_it_may_watch_or_cancel(
     assert as_finance.post(reverse("audiences:job_cancel", args=[other.pk])).status_code == 302
     other.refresh_from_db()
     assert other.state == "cancelled"
+
+
+# Through the API --------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_another_system_follows_and_cancels_a_job_by_its_key(kind: Any, make_user: Any) -> None:
+    from config.api_keys import issue
+
+    _key, reading = issue(make_user("robot", "finance"), "reader", ["audiences:read"])
+    _key, writing = issue(make_user("robot"), "writer", ["audiences:read", "audiences:write"])
+    job = make(kind(lambda job: {}, roles=(Role.FINANCE,)), step="Counting", done=1, total=2)
+    hidden = make(kind(lambda job: {}, roles=(Role.MARKETER,)))
+    reader = Client(headers={"Authorization": f"Bearer {reading}"})
+    writer = Client(headers={"Authorization": f"Bearer {writing}"})
+    one = f"/api/v1/jobs/{job.pk}/"
+    assert reader.get(one).json()["state"] == "waiting"
+    assert [row["id"] for row in reader.get("/api/v1/jobs/?state=waiting").json()["results"]] == [job.pk]
+    assert reader.get(f"/api/v1/jobs/{hidden.pk}/").status_code == 404
+    assert reader.post(f"{one}cancel/").status_code == 403
+    assert writer.post(f"{one}cancel/").status_code == 202
+    assert reader.get(one).json()["state"] == "cancelled"
+    assert writer.post(f"{one}cancel/").status_code == 409
