@@ -139,7 +139,7 @@ class Adapter(BaseAdapter):
             opt_out_words=frozenset(str(told.get("opt_out_words") or "").upper().split()),
         )
         self._source = str(told.get("source") or "").strip()
-        self.listen_seconds = 1.0
+        self.listen_seconds = 0.5
 
     # Sending --------------------------------------------------------------------------------------
 

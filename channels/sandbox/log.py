@@ -58,6 +58,8 @@ class Log:
 
     async def flushed(self) -> None:
         """Return when every line written so far is on the disk."""
+        if not self._waiting and not self._flushing:
+            return
         if self._next is None:
             self._next = asyncio.get_running_loop().create_future()
         mine = self._next

@@ -227,10 +227,11 @@ class Crowd:
         now = self.now()
         if int(now) <= self._day:
             return
-        self._day = max(self._day + 1, int(now)) if self._day >= 0 else int(now)
+        began_within = self._day < 0  # just started, or started again: the day's earlier orders were told
+        self._day = int(now)
         rows, times, amounts = base_orders(self.truth, self.people.hashes, self._day)
         for row, at, amount in zip(rows.tolist(), times.tolist(), amounts.tolist(), strict=True):
-            if self._day + at >= now - 1:
+            if self._day + at >= now or not began_within:
                 number = f"SBX-base-{row}-{self._day}"
                 self._schedule(self._day + at, {"do": "order", "row": row, "number": number, "paid": amount, "id": ""})
 
