@@ -234,3 +234,14 @@ def test_every_subject_of_an_app_can_be_found(app: str) -> None:
         if not ({str(inside)} | folders) & told and not (path.stem == "api" and app in inside.parts):
             missing.append(str(inside))
     assert missing == []
+
+
+def test_every_documented_part_of_the_api_exists() -> None:
+    from drf_spectacular.generators import SchemaGenerator
+
+    paths = SchemaGenerator().get_schema(request=None, public=True)["paths"]
+    for method, told in re.findall(r"^\| `([A-Z, ]+) (/api/v1/[a-z_/-]+)`", text("docs/api.md"), re.M):
+        known = {
+            name.upper() for path, operations in paths.items() if path.startswith(told) for name in operations
+        }
+        assert set(method.split(", ")) <= known, f"{method} {told} is in docs/api.md only"
