@@ -181,12 +181,11 @@ def bounds(choice: Choice, planned: Counts, people: People) -> list[dict[str, An
     """The certificates: bound, value of what is planned in the end, and the gap between them."""
     found = []
     row = choice.modelled.row
-    reached = np.zeros(len(row), dtype=bool)
     for phase in choice.phases:
         bound = phase.solution.bound
         if isinstance(phase.problem, AllOrNothing):
             whole = phase.problem.whole[row]
-            reached = whole.any(axis=1) & (planned >= whole).all(axis=1)
+            reached = np.flatnonzero(whole.any(axis=1) & (planned >= whole).all(axis=1))
             value = float(phase.problem.value[row[reached]].sum())
         else:
             instance = choice.modelled.instance

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 from django.conf import settings
+from django.core.exceptions import EmptyResultSet
 from numpy.typing import NDArray
 
-from audiences import contact_state
-from audiences.models import Segment, SegmentMember
+from audiences import contact_state, segments
+from audiences.models import Segment
 from audiences.vocabulary import permission_key
 from campaigns.addressing import addressed_by
 from campaigns.planner.causes import CODE
@@ -62,12 +63,9 @@ class People:
 def audience_sql(segment: Segment) -> str:
     """The segment's customers, as the text of a query of one column."""
     try:
-        from audiences.segments import customer_ids
-    except ImportError:
-        chosen = SegmentMember.objects.filter(segment=segment).values_list("customer_id", flat=True)
-    else:
-        chosen = customer_ids(segment)
-    return queries.literal(*chosen.query.sql_with_params())
+        return queries.literal(*segments.customer_ids(segment).query.sql_with_params())
+    except EmptyResultSet:
+        return queries.NOBODY
 
 
 def fetch(spec: Spec, audience: str, only: Sequence[int] | None = None) -> People:

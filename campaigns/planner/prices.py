@@ -24,7 +24,7 @@ def told(spec: Spec, choice: Choice, planned: Counts) -> list[dict[str, Any]]:
     """
     instance = choice.modelled.instance
     used = instance.used(planned)
-    found = []
+    found: list[dict[str, Any]] = []
     for number, resource in enumerate(choice.modelled.resources):
         prices = [float(phase.solution.prices[number]) for phase in choice.phases]
         phase = next((n for n, price in enumerate(prices) if price > NOTHING), None)
@@ -34,6 +34,7 @@ def told(spec: Spec, choice: Choice, planned: Counts) -> list[dict[str, Any]]:
         found.append({
             "limit": key(spec, resource),
             "kind": resource.kind,
+            "name": name(spec, resource),
             "channel": None if resource.channel is None else spec.channels[resource.channel].id,
             "round": None if resource.cell is None else spec.cells[resource.cell].round,
             "ordinal": resource.ordinal,

@@ -1,8 +1,8 @@
 """A campaign as numbers: people of equal kind in rows, touches as items, budgets and capacities as limits."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from decimal import Decimal
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,15 +47,12 @@ class Modelled:
     resources: tuple[Resource, ...]
     row: NDArray[np.int64]
 
-    def of(self, person: NDArray[np.int64]) -> NDArray[np.int64]:
-        return self.row[person]
-
 
 def items(spec: Spec) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
     """Cell and ordinal of each item."""
     most = [max(cell.touches) for cell in spec.cells]
     cell = np.repeat(np.arange(len(most)), most).astype(np.int16)
-    ordinal = np.concatenate([np.arange(1, n + 1) for n in most] or [np.empty(0)]).astype(np.int16)
+    ordinal = np.concatenate([np.arange(1, n + 1) for n in most] or [np.arange(0)]).astype(np.int16)
     return cell, ordinal
 
 
@@ -272,8 +269,8 @@ def _alike(
     people: People, targets: Targets, caps: Sequence[Group]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """First person, row of everybody and size of each kind of people that the problem cannot tell apart."""
-    columns = [people.stage.view(np.uint8), people.factor.view(np.uint8)]
-    columns += list(targets.possible.T) + list((targets.possible < targets.target).any(axis=1)[None])
+    columns: list[NDArray[Any]] = [people.stage.view(np.uint8), people.factor.view(np.uint8)]
+    columns += [*targets.possible.T, np.asarray((targets.possible < targets.target).any(axis=1))]
     columns += [group.cap for group in caps]
     # Equal people have equal hashes; unequal ones differ but for one chance in 2⁶⁴ a pair, which is looked at.
     key = np.zeros(len(people), dtype=np.uint64)
@@ -286,11 +283,3 @@ def _alike(
     if any((column != column[first][row]).any() for column in columns):
         return np.arange(len(people)), np.arange(len(people)), np.ones(len(people), dtype=np.int64)
     return first, row, n
-
-
-def with_amounts(modelled: Modelled, amount: Floats) -> Instance:
-    return replace(modelled.instance, amount=np.maximum(0.0, amount))
-
-
-def money(value: Decimal | None) -> float | None:
-    return None if value is None else float(value)

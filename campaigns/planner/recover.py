@@ -51,7 +51,7 @@ def assign(problem: Problem, solution: Solution, people: Crowd) -> Counts:
     upto = np.cumsum(solution.shares, axis=0)
     taken = np.flatnonzero(solution.shares.max(axis=1) > 1e-12)
     before = np.zeros(solution.shares.shape[1])
-    for answer in taken:
+    for answer in taken.tolist():
         until = upto[answer]
         here = (people.place >= before[part]) & (people.place < until[part])
         before = until
@@ -217,11 +217,9 @@ def _fill_wholes(problem: AllOrNothing, prices: Floats, people: Crowd, counts: C
     usage = _usage_of_wholes(problem)
     reduced = problem.value - problem.costs(prices, slice(None))
     free = instance.amount - instance.used(counts)
-    rows_that_fit = (usage <= free[None, :] + SLACK * np.maximum(1.0, instance.amount)[None, :]).all(axis=1)
-    others = np.flatnonzero(
-        ~counts.any(axis=1) & rows_that_fit[people.row] & (problem.value[people.row] > 0)
-        & problem.whole.any(axis=1)[people.row]
-    )  # fmt: skip
+    fit = (usage <= free[None, :] + SLACK * np.maximum(1.0, instance.amount)[None, :]).all(axis=1)
+    wanted: NDArray[np.bool_] = fit & (problem.value > 0) & problem.whole.any(axis=1)
+    others = np.flatnonzero(~counts.any(axis=1) & wanted[people.row])
     order = others[np.lexsort((people.place[others], -reduced[people.row[others]]))]
     taken = order[_fitting(usage[people.row[order]].T, free)]
     counts[taken] = problem.whole[people.row[taken]]

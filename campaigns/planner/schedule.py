@@ -102,7 +102,7 @@ class _Work:
 
     def run(self) -> None:
         limited = (self.calendar.capacity < UNLIMITED).any(axis=1)
-        shared = limited[self.cell_channel[self.chains.cell]]
+        shared: NDArray[np.bool_] = np.take(limited, self.cell_channel[self.chains.cell])
         near = self._near_a_limit()
         slow = shared | near[self.chains.person]
         # Rounds come in order of time; a person's chains on one channel never overtake each other.
@@ -119,7 +119,7 @@ class _Work:
         found = np.zeros(len(self.people), dtype=bool)
         for n, limit in enumerate(self.limits):
             bit = np.uint32(1) << np.uint32(n)
-            counted = (self.masks & bit > 0)[self.cell_channel[self.chains.cell]]
+            counted = np.take(self.masks & bit > 0, self.cell_channel[self.chains.cell])
             total = np.bincount(
                 self.chains.person[counted], weights=self.chains.wanted[counted], minlength=len(self.people)
             )

@@ -8,7 +8,6 @@ plan is made of (:mod:`campaigns.planner.recover`).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,18 +22,6 @@ ON_ALL = 8  # evaluations on all rows after the sample
 ENOUGH = 1e-7  # relative distance of bound and mixture at which the prices are good
 DRAWN = 0.4  # share of the best prices so far in the next ones tried
 PARTS = 24  # groups of classes that may mix answers in shares of their own
-
-
-class Problem(Protocol):
-    """What somebody may choose: touch by touch, or all or nothing."""
-
-    instance: Instance
-
-    def answer(self, prices: Floats, rows: slice | NDArray[np.int64]) -> tuple[Counts, Floats, Floats]:
-        """The best choice of rows at these prices: counts (rows × cells), its value and its reduced value."""
-        ...
-
-    def take(self, rows: NDArray[np.int64], weights: NDArray[np.int64]) -> "Problem": ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +73,13 @@ class AllOrNothing:
 
     def take(self, rows: NDArray[np.int64], weights: NDArray[np.int64]) -> "AllOrNothing":
         return AllOrNothing(_weighted(self.instance, rows, weights), self.whole[rows], self.value[rows])
+
+
+Problem = ByTouch | AllOrNothing
+"""What somebody may choose: ``answer(prices, rows)`` gives the best counts (rows × cells), their value, and it reduced
+
+by the prices; ``take(rows, weights)`` the same for some rows.
+"""
 
 
 def _weighted(instance: Instance, rows: NDArray[np.int64], weights: NDArray[np.int64]) -> Instance:

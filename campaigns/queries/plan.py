@@ -288,6 +288,9 @@ WHERE NOT EXISTS (
 )"""
 
 
+NOBODY = "SELECT id FROM audiences_customer WHERE false"
+
+
 def literal(statement: str, parameters: Sequence[Any]) -> str:
     """A compiled queryset as text that can stand inside another statement."""
     with connection.cursor() as cursor:
