@@ -58,9 +58,10 @@ class AdapterSettingsForm(forms.Form):
 
 def _field(setting: Setting, initial: Any, kept: bool) -> forms.Field:
     """Whether a value is fit is for :func:`clean_values` to say, the same for the API."""
-    shared: dict[str, Any] = {"label": setting.label, "help_text": setting.help, "required": False}
+    needed = setting.required and setting.default == "" and not (setting.secret and kept)
+    shared: dict[str, Any] = {"label": setting.label, "help_text": setting.help, "required": needed}
     if setting.kind == "boolean":
-        return forms.BooleanField(initial=bool(initial), **shared)
+        return forms.BooleanField(initial=bool(initial), **shared | {"required": False})
     if setting.kind == "choice":
         return forms.ChoiceField(choices=setting.choices, initial=initial, **shared)
     widget: forms.Widget
@@ -80,9 +81,7 @@ def _field(setting: Setting, initial: Any, kept: bool) -> forms.Field:
         widget = forms.NumberInput(attrs={"step": "any"})
     else:
         widget = forms.TextInput()
-    field = forms.CharField(initial=initial, widget=widget, **shared)
-    field.widget.is_required = setting.required and setting.default == ""
-    return field
+    return forms.CharField(initial=initial, widget=widget, **shared)
 
 
 class _BlankTextarea(forms.Textarea):
@@ -117,8 +116,8 @@ class ChannelForm(forms.ModelForm[Channel]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if Brand.objects.count() == 1 and not self.is_bound:
-            self.fields["brand"].initial = Brand.objects.get()
+        if self.instance.pk is None and Brand.objects.count() == 1:
+            self.initial["brand"] = Brand.objects.get().pk
 
     def clean_currency(self) -> str:
         code = str(self.cleaned_data["currency"]).upper()

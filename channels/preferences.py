@@ -1,20 +1,21 @@
 """What a person decides about being contacted, by an unsubscribe link or in the preference centre."""
 
 from collections.abc import Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django.urls import reverse
 
 from audiences import consent, contact_state
 from audiences.identity import survivor
 from audiences.models import ContactState
 from audiences.vocabulary import Medium, ResponseKind
-from channels import inbox, links
+from channels import inbox
 from channels.adapters.base import Inbound
 from channels.models import Channel
-from channels.tokens import Token
+from channels.tokens import Token, TokenKind, seal
 from channels.vocabulary import Observability
 
 UNSUBSCRIBE = "unsubscribe link"
@@ -29,8 +30,8 @@ def unsubscribe(token: Token, channel: Channel, now: datetime) -> None:
 
 
 def address(token: Token) -> str:
-    """The preference centre of the person of an unsubscribe link."""
-    return links.preference_url(token.customer_id, token.channel_id, token.campaign_id, token.touch_id)
+    """The preference centre of the person of an unsubscribe link, on this host."""
+    return reverse("channels:preference_centre", args=[seal(replace(token, kind=TokenKind.PREFERENCES))])
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,10 +118,11 @@ def test_a_mistake_is_told_beside_its_field_and_nothing_is_saved(as_channel_admi
     )
     assert answer.status_code == 422
     page = text(answer)
-    assert "This is needed." in page
-    assert "is not a number" in page
+    assert "This field is required." in page
     assert "It cannot be less than 0." in page
     assert SECRET not in page
+    answer = as_channel_admin.post(url, email_fields(**{"adapter-port": "many"}))
+    assert (answer.status_code, "is not a number" in text(answer)) == (422, True)
     assert not Channel.objects.exists()
 
 

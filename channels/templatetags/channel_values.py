@@ -1,19 +1,30 @@
 """How values of channels are shown: ``{% load channel_values %}``."""
 
-import json
 from typing import Any
 
 from django import template
+from django.utils.translation import gettext as _
 
 from audiences.templatetags.evenreach import decimal, money
+from channels.platform_rules import DAYS_IN_MONTH
 
 register = template.Library()
 
 
 @register.filter
-def as_json(value: Any) -> str:
-    """A rule's value as it is written: ``{{ rule.value|as_json }}`` → {"from": "08:00", "to": "21:00"}."""
-    return json.dumps(value, ensure_ascii=False)
+def in_words(value: Any) -> str:
+    """A rule's value for people: hours as 08:00–21:00, words with commas, yes or no; the rest as it is."""
+    if isinstance(value, bool):
+        return _("yes") if value else _("no")
+    if value == DAYS_IN_MONTH:
+        return _("as many as the month has days")
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, dict) and set(value) == {"from", "to"}:
+        return f"{value['from']}–{value['to']}"
+    if isinstance(value, dict):
+        return "; ".join(f"{name} {in_words(one)}" for name, one in value.items())
+    return str(value)
 
 
 @register.filter

@@ -91,7 +91,7 @@ def _edit(request: HttpRequest, channel: Channel, template: str) -> HttpResponse
         else:
             messages.success(request, _("%(name)s is saved. Test the connection now.") % {"name": channel})
             return redirect("channels:channel", channel.pk)
-    shown = {"form": form, "own": own, "channel": channel, "adapter": adapter}
+    shown = {"form": form, "own": own, "channel": channel, "adapter_label": adapter.label}
     return render(request, template, shown, status=422 if form.errors or own.errors else 200)
 
 
@@ -106,11 +106,14 @@ def _page(request: HttpRequest, channel: Channel, capacity: CapacityForm | None 
     now = timezone.now()
     adapter = adapter_class(channel.adapter)
     admin = has_role(request.user, *ADMIN)
+    (found,) = health.of_channels([channel], now)
     panels = [(panel, panel.context(request, channel.pk)) for panel in health_panels]
     return {
         "channel": channel,
-        "adapter": adapter,
-        "health": health.of_channels([channel], now)[0],
+        "adapter_label": adapter.label,
+        "health": found,
+        "heard_ago": (now - found.last_event).total_seconds() if found.last_event else None,
+        "inbox_query": f"?channel={channel.pk}",
         "day": health.last_day(channel, now),
         "settings": [
             (setting.label, _shown(setting, channel)) for setting in adapter.settings if not setting.secret
