@@ -74,21 +74,36 @@ class CustomerPage:
 
 def gather(customer: Customer, now: dt.datetime) -> CustomerPage:
     """Everything of a survivor; rows of those merged into it are its own."""
-    ids = [customer.pk, *Customer.objects.filter(merged_into=customer).order_by("pk").values_list("pk", flat=True)]
+    ids = [
+        customer.pk,
+        *Customer.objects.filter(merged_into=customer).order_by("pk").values_list("pk", flat=True),
+    ]
     state = ContactState.objects.get(pk=customer.pk)
     page = CustomerPage(customer, state, ids)
     page.identities = Identity.objects.filter(customer_id__in=ids).order_by("kind", "pk")
     page.permissions = _permissions(page)
     page.changes = (
-        ConsentChange.objects.filter(customer_id__in=ids).select_related("brand").order_by("-received_at", "-pk")[:SHOWN]
+        ConsentChange.objects.filter(customer_id__in=ids)
+        .select_related("brand")
+        .order_by("-received_at", "-pk")[:SHOWN]
     )
-    page.tags = CustomerTag.objects.filter(customer_id__in=ids).select_related("tag").order_by("tag__group", "tag__name")
+    page.tags = (
+        CustomerTag.objects.filter(customer_id__in=ids)
+        .select_related("tag")
+        .order_by("tag__group", "tag__name")
+    )
     page.scores = Score.objects.filter(customer_id__in=ids).order_by("kind")
     orders = Order.objects.filter(customer_id__in=ids)
     page.bought = [
         Bought(row["currency"], row["n"], row["paid"] - row["returned"], row["first"], row["last"])
         for row in orders.values("currency")
-        .annotate(n=Count("pk"), paid=Sum("paid"), returned=Sum("returned"), first=Min("placed_at"), last=Max("placed_at"))
+        .annotate(
+            n=Count("pk"),
+            paid=Sum("paid"),
+            returned=Sum("returned"),
+            first=Min("placed_at"),
+            last=Max("placed_at"),
+        )
         .order_by("-n")
     ]
     page.orders = orders.order_by("-placed_at")[:SHOWN]
@@ -128,7 +143,9 @@ def _permission(
     since = consent.occurred_at if consent and consent.occurred_at != UNTOLD else None
     source = consent.source if consent else ""
     if contact_state.permits(state, brand.pk, medium):
-        name, words = ("permitted", _("Permitted")) if addressed else ("no_address", _("Permitted, but no address"))
+        name, words = (
+            ("permitted", _("Permitted")) if addressed else ("no_address", _("Permitted, but no address"))
+        )
     elif consent and consent.status == Consent.Status.WITHDRAWN:
         name, words = "withdrawn", _("Withdrawn")
     elif set(contact_state.forms(brand.pk, medium)) & set(state.blocked):

@@ -26,7 +26,9 @@ class Found:
     how: str = ""  # identity, name, part of name
 
 
-def search(words: str = "", *, stage: str = "", tag: int | None = None, after: str = "", size: int = PAGE) -> Found:
+def search(
+    words: str = "", *, stage: str = "", tag: int | None = None, after: str = "", size: int = PAGE
+) -> Found:
     """Customers who stand for themselves (not absorbed, not erased), newest first.
 
     With ``words``: whoever has such an identity or number; else those whose name begins so; else those whose

@@ -130,6 +130,17 @@ class ImportKind:
 
 
 @dataclass(frozen=True, slots=True)
+class ReachTarget:
+    """A way to be reached that the segment builder counts, such as a channel."""
+
+    key: str
+    label: Any
+    brand_id: int
+    medium: str
+    note: Any = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CustomerPanel:
     """A part of the customer page: a template and what it shows."""
 
@@ -177,6 +188,7 @@ class NavigationEntry:
 
 rule_kinds: Register[RuleKind] = Register("segment rule kind")
 import_kinds: Register[ImportKind] = Register("import kind")
+reach_targets: Register[Callable[[], Sequence[ReachTarget]]] = Register("source of reach targets")
 customer_panels: Register[CustomerPanel] = Register("customer panel")
 followers: Register[Follower] = Register("follower")
 home_cards: Register[HomeCard] = Register("home card")

@@ -7,7 +7,9 @@ from audiences.models import Customer, CustomerTag, Tag
 def put(customer_id: int, name: str, *, source: str, group: str = "") -> bool:
     """Put a tag on the survivor; the tag is made if there is none of the name. Whether it is new there."""
     tag, _made = Tag.objects.get_or_create(name=name, defaults={"group": group})
-    return CustomerTag.objects.get_or_create(customer_id=survivor(customer_id), tag=tag, defaults={"source": source})[1]
+    return CustomerTag.objects.get_or_create(
+        customer_id=survivor(customer_id), tag=tag, defaults={"source": source}
+    )[1]
 
 
 def together(customer_id: int) -> list[int]:

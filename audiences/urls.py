@@ -1,6 +1,6 @@
 from django.urls import URLPattern, URLResolver, path
 
-from audiences.views import customers, imports, jobs
+from audiences.views import customers, imports, jobs, segments
 
 app_name = "audiences"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -14,6 +14,20 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("customers/<int:pk>/merges/<int:merge>/undo/", customers.customer_unmerge, name="customer_unmerge"),
     path("customers/<int:pk>/export/", customers.customer_export, name="customer_export"),
     path("customers/<int:pk>/erase/", customers.customer_erase, name="customer_erase"),
+    path("segments/", segments.segments, name="segments"),
+    path("segments/new/", segments.new_segment, name="new_segment"),
+    path("segments/new-list/", segments.new_list, name="new_list"),
+    path("segments/estimate/", segments.segment_estimate, name="segment_estimate"),
+    path("segments/<int:pk>/", segments.segment, name="segment"),
+    path("segments/<int:pk>/edit/", segments.edit_segment, name="edit_segment"),
+    path("segments/<int:pk>/count/", segments.segment_count, name="segment_count"),
+    path("segments/<int:pk>/archive/", segments.segment_archive, name="segment_archive"),
+    path("segments/<int:pk>/freeze/", segments.segment_freeze, name="segment_freeze"),
+    path(
+        "segments/<int:pk>/members/<int:customer>/remove/",
+        segments.segment_remove_member,
+        name="segment_remove_member",
+    ),
     path("imports/", imports.imports, name="imports"),
     path("imports/new/", imports.new_import, name="new_import"),
     path("imports/columns/<slug:kind>.csv", imports.import_columns, name="import_columns"),

@@ -38,9 +38,20 @@ def names(words: str = "", **more: object) -> list[str]:
 
 def test_a_customer_is_found_by_any_identity_however_it_is_written() -> None:
     ann = person("Ann", "13812345678")
-    identity.know([("phone", "", "13812345678"), ("email", "", "Ann@b.cn"), ("external", "crm", "X-7")], "test", NOW)
+    identity.know(
+        [("phone", "", "13812345678"), ("email", "", "Ann@b.cn"), ("external", "crm", "X-7")], "test", NOW
+    )
     person("Bob", "13912345678")
-    for words in ("13812345678", "+86 138-1234-5678", "1381234", "ANN@b.cn", "ann@", "X-7", f"#{ann}", str(ann)):
+    for words in (
+        "13812345678",
+        "+86 138-1234-5678",
+        "1381234",
+        "ANN@b.cn",
+        "ann@",
+        "X-7",
+        f"#{ann}",
+        str(ann),
+    ):
         assert names(words) == ["Ann"], words
 
 
@@ -84,7 +95,9 @@ def test_stage_and_tag_narrow_the_list() -> None:
 
 def test_the_list_costs_the_same_queries_however_many_it_shows(as_marketer: Client) -> None:
     def queries() -> int:
-        with CaptureQueriesContext(connection, ) as caught:
+        with CaptureQueriesContext(
+            connection,
+        ) as caught:
             assert as_marketer.get("/customers/").status_code == 200
         return len(caught)
 
@@ -98,13 +111,33 @@ def test_the_list_costs_the_same_queries_however_many_it_shows(as_marketer: Clie
 
 def test_the_page_tells_everything_known(as_marketer: Client) -> None:
     ann = person("王小明", "13812345678", city="上海", attributes={"尺码": "L"})
-    Order.objects.create(number="SO-1", customer_id=ann, placed_at=NOW, received_at=NOW, gross=120, paid=100, returned=30)
+    Order.objects.create(
+        number="SO-1", customer_id=ann, placed_at=NOW, received_at=NOW, gross=120, paid=100, returned=30
+    )
     BehaviourEvent.objects.create(
-        source="web", source_key="1", customer_id=ann, kind="visit", occurred_at=NOW, received_at=NOW, attributes={"page": "/x"}
+        source="web",
+        source_key="1",
+        customer_id=ann,
+        kind="visit",
+        occurred_at=NOW,
+        received_at=NOW,
+        attributes={"page": "/x"},
     )
     consent.grant(ann, default_brand().pk, "sms", "form 7", NOW)
     page = as_marketer.get(f"/customers/{ann}/").content.decode()
-    for text in ("王小明", "+8613812345678", "上海", "尺码", "SO-1", "¥70.00", "visit", "/x", "form 7", "Permitted", "No consent"):
+    for text in (
+        "王小明",
+        "+8613812345678",
+        "上海",
+        "尺码",
+        "SO-1",
+        "¥70.00",
+        "visit",
+        "/x",
+        "form 7",
+        "Permitted",
+        "No consent",
+    ):
         assert text in page, text
 
 

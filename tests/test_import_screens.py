@@ -70,7 +70,9 @@ def test_a_file_that_is_no_table_is_refused_at_the_door(as_marketer: Client, tex
     assert not ImportBatch.objects.exists()
 
 
-def test_a_file_beyond_the_cap_is_refused_with_what_to_do(as_marketer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_beyond_the_cap_is_refused_with_what_to_do(
+    as_marketer: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert batches.LARGEST_UPLOAD == 100 * 1024 * 1024
     monkeypatch.setattr(batches, "LARGEST_UPLOAD", 5)
     answer = upload(as_marketer, "name,phone\n")
@@ -106,7 +108,14 @@ def test_a_file_is_loaded_once_however_often_the_button_is_pressed(as_marketer: 
 def test_orders_can_create_their_customers(as_marketer: Client) -> None:
     url = upload(as_marketer, "订单号,下单时间,手机号,实付金额\n1,2026-01-01,13812345678,9\n", "orders").url
     as_marketer.post(
-        url, {"column-0": "number", "column-1": "placed_at", "column-2": "phone", "column-3": "paid", "create": "on"}
+        url,
+        {
+            "column-0": "number",
+            "column-1": "placed_at",
+            "column-2": "phone",
+            "column-3": "paid",
+            "create": "on",
+        },
     )
     work()
     assert Order.objects.get().customer.identities.get().value == "+8613812345678"

@@ -100,7 +100,12 @@ def customer_opt_out(request: HttpRequest, pk: int) -> HttpResponse:
         messages.error(request, _("There is no such medium or brand."))
         return _back(pk, "permissions")
     consent.opt_out(
-        pk, medium, int(brand) if brand else None, _("asked by hand"), f"by hand: {request.user}", timezone.now()
+        pk,
+        medium,
+        int(brand) if brand else None,
+        _("asked by hand"),
+        f"by hand: {request.user}",
+        timezone.now(),
     )
     messages.success(request, _("Recorded. It holds from the next send on, and survives every load."))
     return _back(pk, "permissions")
@@ -116,7 +121,12 @@ def customer_grant(request: HttpRequest, pk: int) -> HttpResponse:
     if medium not in Medium.values or not Brand.objects.filter(pk=brand or 0).exists():
         messages.error(request, _("There is no such medium or brand."))
     elif not source:
-        messages.error(request, _("Say where the person permitted it: a form, a call, a letter. Consent without a source is none."))
+        messages.error(
+            request,
+            _(
+                "Say where the person permitted it: a form, a call, a letter. Consent without a source is none."
+            ),
+        )
     elif consent.grant(pk, int(brand), medium, f"{source} ({request.user})", timezone.now(), lift=True):
         messages.success(request, _("Recorded."))
     else:

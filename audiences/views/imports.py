@@ -37,7 +37,6 @@ COUNT_NAMES: Mapping[str, Any] = {
 """What a kind counts beside new, changed and same."""
 
 
-
 def _kinds(request: HttpRequest) -> list[tuple[str, ImportKind]]:
     """The kinds this person may load."""
     return [(name, kind) for name, kind in import_kinds.items() if has_role(request.user, kind.role)]
@@ -120,7 +119,11 @@ def import_columns(request: HttpRequest, kind: str) -> HttpResponse:
 def one_import(request: HttpRequest, pk: int) -> HttpResponse:
     """One import: its mapping while it waits, its progress, then what came of it."""
     batch, kind = _batch(request, pk, write=request.method == "POST")
-    waiting = batch.state in (ImportBatch.State.WAITING, ImportBatch.State.FAILED, ImportBatch.State.CANCELLED)
+    waiting = batch.state in (
+        ImportBatch.State.WAITING,
+        ImportBatch.State.FAILED,
+        ImportBatch.State.CANCELLED,
+    )
     error = ""
     if request.method == "POST" and waiting:
         _take_answers(batch, kind, request.POST)
@@ -152,7 +155,9 @@ def _take_answers(batch: ImportBatch, kind: ImportKind, answers: Mapping[str, An
     # What the user left out must stay out, even where the header would be recognised.
     for ours in batches.recognised(batch):
         mapping.setdefault(ours, IGNORE)
-    options: dict[str, Any] = {"header": header, "own_mapping": True}
+    options: dict[str, Any] = {"header": header}
+    if batch.options.get("list"):
+        options["list"] = batch.options["list"]
     if answers.get("zone") in available_timezones():
         options["zone"] = answers["zone"]
     if Brand.objects.filter(code=answers.get("brand", "")).exists():
@@ -232,7 +237,9 @@ def _result_page(request: HttpRequest, batch: ImportBatch, kind: ImportKind) -> 
             "may_load": has_role(request.user, kind.role),
             "removable": kind.remove is not None and batch.state == ImportBatch.State.DONE,
             "labels": labels,
-            "mapped": [(labels.get(ours, ours), theirs) for ours, theirs in batches.recognised(batch).items()],
+            "mapped": [
+                (labels.get(ours, ours), theirs) for ours, theirs in batches.recognised(batch).items()
+            ],
         },
     )
 
@@ -259,7 +266,9 @@ def import_remove(request: HttpRequest, pk: int) -> HttpResponse:
     except ValueError as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, _("%(n)s rows were taken back; whatever was used since stays.") % {"n": f"{gone:,}"})
+        messages.success(
+            request, _("%(n)s rows were taken back; whatever was used since stays.") % {"n": f"{gone:,}"}
+        )
     return redirect("audiences:import", pk)
 
 

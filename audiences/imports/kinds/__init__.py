@@ -1,6 +1,15 @@
 """The kinds of rows this app takes. Later apps register their own."""
 
-from audiences.imports.kinds import behaviours, consents, customers, orders, products, suppressions, tags
+from audiences.imports.kinds import (
+    behaviours,
+    consents,
+    customers,
+    lists,
+    orders,
+    products,
+    suppressions,
+    tags,
+)
 from audiences.registers import import_kinds
 
 
@@ -14,3 +23,4 @@ def register() -> None:
     import_kinds.add("tags", tags.KIND)
     import_kinds.add("behaviours", behaviours.KIND)
     import_kinds.add("suppressions", suppressions.KIND)
+    import_kinds.add("lists", lists.KIND)
