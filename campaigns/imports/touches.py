@@ -18,7 +18,7 @@ COLUMNS = (
     ImportColumn("channel", _("Channel"), _("Its name here."), longest=120, aliases=("渠道",)),
     ImportColumn("sent_at", _("Sent at"), kind="datetime", aliases=("contacted at", "date", "发送时间", "触达时间")),
     ImportColumn("outcome", _("Outcome"), _("Sent when empty."), choices=OUTCOMES, aliases=("结果", "状态")),
-    ImportColumn("cost", _("Cost"), _("Of this touch, in the channel's currency."), kind="decimal", aliases=("费用", "成本")),
+    ImportColumn("cost", _("Cost"), _("Of this touch, in the channel's currency."), kind="decimal", aliases=("费用",)),
     ImportColumn("arm", _("Arm"), longest=40, aliases=("variant", "组别", "实验组")),
     ImportColumn(
         "held_out", _("Held out"), _("Yes: kept out to measure lift; such a row has no channel and no time."),
@@ -144,7 +144,7 @@ def load(staged: Staged) -> dict[str, int]:
     for (campaign_id,) in staged.fetch("SELECT DISTINCT campaign_id FROM {work:new} ORDER BY 1"):
         pressure.count_imported(campaign_id, staged.now)
     staged.counts["members"] = int(members)
-    if new > 10_000:
+    if new > 1_000:  # without statistics the planner takes a new campaign for a few rows
         with connection.cursor() as cursor:
             cursor.execute(
                 "ANALYZE campaigns_member, campaigns_member_target, campaigns_touch, campaigns_attempt"

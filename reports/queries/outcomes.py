@@ -11,20 +11,26 @@ CASE %(basis)s WHEN 'paid' THEN o.paid
 # Only orders from entry to the end of the measured time count: intention to treat, every member.
 LIFT = (
     """
-WITH person AS (
+WITH person AS MATERIALIZED (
     SELECT coalesce(c.merged_into_id, c.id) AS person, min(m.entered_at) AS entered_at,
            bool_or(m.held_out) AS held_out, bool_and(m.held_out) AS all_held_out
     FROM campaigns_member m
     JOIN audiences_customer c ON c.id = m.customer_id
     WHERE m.campaign_id = %(campaign)s
     GROUP BY 1
-), bought AS (
-    SELECT coalesce(c.merged_into_id, c.id) AS person, count(*) AS orders, sum("""
+), own AS MATERIALIZED (
+    -- Whose rows are a person's: their own, and those of customers they absorbed.
+    SELECT person, person AS customer_id FROM person
+    UNION ALL
+    SELECT p.person, c.id FROM audiences_customer c JOIN person p ON p.person = c.merged_into_id
+    WHERE c.merged_into_id IS NOT NULL
+), bought AS MATERIALIZED (
+    SELECT p.person, count(*) AS orders, sum("""
     + REVENUE
     + """) AS revenue
     FROM audiences_order o
-    JOIN audiences_customer c ON c.id = o.customer_id
-    JOIN person p ON p.person = coalesce(c.merged_into_id, c.id)
+    JOIN own USING (customer_id)
+    JOIN person p ON p.person = own.person
     WHERE o.placed_at >= greatest(p.entered_at, %(start)s) AND o.placed_at < %(end)s AND o.currency = %(currency)s
     GROUP BY 1
 )
@@ -51,26 +57,30 @@ SELECT count(*) FROM (
 # campaign. So every campaign sees the same journey, and credits of all of them together never exceed the order.
 CREDIT = (
     """
-WITH scope AS (
+WITH scope AS MATERIALIZED (
     SELECT DISTINCT coalesce(c.merged_into_id, c.id) AS person
     FROM campaigns_member m
     JOIN audiences_customer c ON c.id = m.customer_id
     WHERE (%(campaign)s::bigint IS NULL OR m.campaign_id = %(campaign)s)
-), bought AS (
-    SELECT o.id, coalesce(c.merged_into_id, c.id) AS person, o.placed_at, """
+), own AS MATERIALIZED (
+    -- Whose rows are a person's: their own, and those of customers they absorbed.
+    SELECT person, person AS customer_id FROM scope
+    UNION ALL
+    SELECT p.person, c.id FROM audiences_customer c JOIN scope p ON p.person = c.merged_into_id
+    WHERE c.merged_into_id IS NOT NULL
+), bought AS MATERIALIZED (
+    SELECT o.id, own.person, o.placed_at, """
     + REVENUE
     + """ AS revenue
     FROM audiences_order o
-    JOIN audiences_customer c ON c.id = o.customer_id
-    JOIN scope s ON s.person = coalesce(c.merged_into_id, c.id)
+    JOIN own USING (customer_id)
     WHERE o.placed_at >= %(start)s AND o.placed_at < %(end)s AND o.currency = %(currency)s
-), contact AS (
-    SELECT coalesce(c.merged_into_id, c.id) AS person, a.id, a.touch_id, a.campaign_id, a.channel_id,
+), contact AS MATERIALIZED (
+    SELECT own.person, a.id, a.touch_id, a.campaign_id, a.channel_id,
            coalesce(a.sent_at, a.started_at) AS at, make_interval(days => p.attribution_days) AS lasting
     FROM campaigns_attempt a
     JOIN campaigns_campaign p ON p.id = a.campaign_id
-    JOIN audiences_customer c ON c.id = a.customer_id
-    JOIN scope s ON s.person = coalesce(c.merged_into_id, c.id)
+    JOIN own USING (customer_id)
     WHERE a.state IN ('accepted', 'delivered')
       AND coalesce(a.sent_at, a.started_at) >= %(start)s - make_interval(days => p.attribution_days)
       AND coalesce(a.sent_at, a.started_at) < %(end)s
@@ -96,19 +106,24 @@ WHERE share > 0 AND (%(campaign)s::bigint IS NULL OR campaign_id = %(campaign)s)
 
 ORDERS_IN_SCOPE = (
     """
-WITH scope AS (
+WITH scope AS MATERIALIZED (
     SELECT DISTINCT coalesce(c.merged_into_id, c.id) AS person
     FROM campaigns_member m
     JOIN audiences_customer c ON c.id = m.customer_id
     WHERE (%(campaign)s::bigint IS NULL OR m.campaign_id = %(campaign)s)
+), own AS MATERIALIZED (
+    -- Whose rows are a person's: their own, and those of customers they absorbed.
+    SELECT person, person AS customer_id FROM scope
+    UNION ALL
+    SELECT p.person, c.id FROM audiences_customer c JOIN scope p ON p.person = c.merged_into_id
+    WHERE c.merged_into_id IS NOT NULL
 )
 SELECT count(*) FILTER (WHERE o.currency = %(currency)s), coalesce(sum("""
     + REVENUE
     + """) FILTER (WHERE o.currency = %(currency)s), 0),
        count(*) FILTER (WHERE o.currency <> %(currency)s)
 FROM audiences_order o
-JOIN audiences_customer c ON c.id = o.customer_id
-JOIN scope s ON s.person = coalesce(c.merged_into_id, c.id)
+JOIN own USING (customer_id)
 WHERE o.placed_at >= %(start)s AND o.placed_at < %(end)s
 """
 )
@@ -121,7 +136,7 @@ GROUP BY 1 ORDER BY 4 DESC
 
 # Everybody: the brand's customers, those who ever bought from it or were contacted by this campaign.
 AUDIENCE_AGAINST_REST = """
-WITH targeted AS (
+WITH targeted AS MATERIALIZED (
     SELECT DISTINCT coalesce(c.merged_into_id, c.id) AS person
     FROM campaigns_touch t
     JOIN audiences_customer c ON c.id = t.customer_id
@@ -133,13 +148,13 @@ WITH targeted AS (
     FROM audiences_order o
     JOIN audiences_customer c ON c.id = o.customer_id
     WHERE o.brand_id = %(brand)s
-), spent AS (
+), spent AS MATERIALIZED (
     SELECT coalesce(c.merged_into_id, c.id) AS person, sum(o.paid) AS paid
     FROM audiences_order o
     JOIN audiences_customer c ON c.id = o.customer_id
     WHERE o.placed_at >= %(start)s AND o.placed_at < %(end)s AND o.brand_id = %(brand)s
     GROUP BY 1
-), responded AS (
+), responded AS MATERIALIZED (
     SELECT DISTINCT coalesce(c.merged_into_id, c.id) AS person
     FROM campaigns_response r
     JOIN audiences_customer c ON c.id = r.customer_id
