@@ -1,5 +1,46 @@
 """The paths of this app below /api/v1/."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from campaigns.api import campaigns, running, words
+
+STEPS = {
+    "submit": campaigns.Submit,
+    "withdraw": campaigns.Withdraw,
+    "approve": campaigns.Approve,
+    "reject": campaigns.Reject,
+    "pause": campaigns.Pause,
+    "resume": campaigns.Resume,
+    "stop": campaigns.Stop,
+    "review": campaigns.Review,
+}
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("campaigns/", campaigns.Campaigns.as_view(), name="campaigns"),
+    path("campaigns/<int:pk>/", campaigns.OneCampaign.as_view(), name="campaign"),
+    path("campaigns/<int:pk>/duplicate/", campaigns.Duplicate.as_view(), name="campaign_duplicate"),
+    path("campaigns/<int:pk>/versions/", campaigns.Versions.as_view(), name="campaign_versions"),
+    path("campaigns/<int:pk>/plan/", campaigns.StartPlan.as_view(), name="campaign_plan"),
+    path("campaigns/<int:pk>/plans/", running.Plans.as_view(), name="campaign_plans"),
+    path("campaigns/<int:pk>/forecast/", running.Forecast.as_view(), name="campaign_forecast"),
+    path("campaigns/<int:pk>/progress/", running.ProgressView.as_view(), name="campaign_progress"),
+    path("campaigns/<int:pk>/members/", running.Members.as_view(), name="campaign_members"),
+    path("campaigns/<int:pk>/targets/", running.Targets.as_view(), name="campaign_targets"),
+    path("campaigns/<int:pk>/touches/", running.Touches.as_view(), name="campaign_touches"),
+    path("campaigns/<int:pk>/attempts/", running.Attempts.as_view(), name="campaign_attempts"),
+    *(
+        path(f"campaigns/<int:pk>/{name}/", view.as_view(), name=f"campaign_{name}")
+        for name, view in STEPS.items()
+    ),
+    path("responses/", running.Responses.as_view(), name="responses"),
+    path("pressure-rules/", running.PressureRules.as_view(), name="pressure_rules"),
+    path("pressure-rules/<int:pk>/", running.OnePressureRule.as_view(), name="pressure_rule"),
+    path("messages/", words.Messages.as_view(), name="messages"),
+    path("messages/<int:pk>/", words.OneMessage.as_view(), name="message"),
+    path("messages/<int:pk>/versions/", words.MessageVersions.as_view(), name="message_versions"),
+    path("messages/<int:pk>/check/<int:channel>/", words.MessageCheck.as_view(), name="message_check"),
+    path("modes/", words.Modes.as_view(), name="modes"),
+    path("modes/<int:pk>/", words.OneMode.as_view(), name="mode"),
+    path("offers/", words.Offers.as_view(), name="offers"),
+    path("offers/<int:pk>/", words.OneOffer.as_view(), name="offer"),
+]

@@ -1,7 +1,9 @@
 """The content library: messages, their versions and variants. Frozen words are never touched again."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from django.contrib.auth.models import AbstractUser
 from django.db import transaction
@@ -106,3 +108,15 @@ def new_version(message: Message, user: AbstractUser | None) -> MessageVersion:
 def archive(message: Message, now: datetime | None) -> None:
     """Out of the choices (or back in, with None); where it is used it stays."""
     Message.objects.filter(pk=message.pk).update(archived_at=now)
+
+
+def replace(version_id: int, template: str, variants: Sequence[Mapping[str, Any]]) -> None:
+    """All words of a version at once; variants are numbered in the order given. Raises :class:`Frozen`."""
+    with transaction.atomic():
+        version = lock(version_id)
+        version.template = template
+        version.save(update_fields=["template"])
+        version.variants.all().delete()
+        MessageVariant.objects.bulk_create(
+            [MessageVariant(version=version, number=number, **dict(words)) for number, words in enumerate(variants, 1)]
+        )

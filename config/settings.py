@@ -274,6 +274,22 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
     "COMPONENT_SPLIT_REQUEST": True,
+    # Fields of one name and several sets of values: what each set is called in the schema.
+    "ENUM_NAME_OVERRIDES": {
+        "MediumEnum": "audiences.vocabulary.Medium",
+        "StageEnum": "audiences.vocabulary.Stage",
+        "ResponseKindEnum": "audiences.vocabulary.ResponseKind",
+        "CampaignStateEnum": "campaigns.vocabulary.CampaignState",
+        "CampaignKindEnum": "campaigns.models.Campaign.Kind",
+        "VersionStateEnum": "campaigns.models.CampaignVersion.State",
+        "PlanStateEnum": "campaigns.models.Plan.State",
+        "MemberStateEnum": "campaigns.vocabulary.MemberState",
+        "TouchStateEnum": "campaigns.vocabulary.TouchState",
+        "AttemptStateEnum": "campaigns.vocabulary.AttemptState",
+        "CauseEnum": "campaigns.vocabulary.Cause",
+        "ChannelStateEnum": "channels.models.Channel.State",
+        "JobStateEnum": "audiences.models.Job.State",
+    },
 }
 
 LOGGING = {

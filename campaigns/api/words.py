@@ -1,0 +1,181 @@
+"""REST: the content library, offers and modes."""
+
+from typing import Any
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.shortcuts import get_object_or_404
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from drf_spectacular.utils import extend_schema
+from rest_framework import generics, serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from audiences.models import Brand
+from audiences.vocabulary import Medium
+from campaigns import content, library
+from campaigns.api.campaigns import Conflict, Guarded
+from campaigns.models import Message, MessageVariant, MessageVersion, Mode, Offer
+from channels.models import Channel
+
+
+class VariantSerializer(serializers.ModelSerializer[MessageVariant]):
+    class Meta:
+        model = MessageVariant
+        fields = ("number", "name", "weight", "subject", "text", "html")
+        read_only_fields = ("number",)
+
+
+class MessageVersionSerializer(serializers.ModelSerializer[MessageVersion]):
+    variants = VariantSerializer(many=True)
+
+    class Meta:
+        model = MessageVersion
+        fields = ("id", "number", "template", "frozen_at", "created_at", "variants")
+        read_only_fields = ("id", "number", "frozen_at", "created_at")
+
+
+class MessageSerializer(serializers.ModelSerializer[Message]):
+    """A message with its newest version."""
+
+    brand = serializers.SlugRelatedField(slug_field="code", queryset=Brand.objects.all())
+    medium = serializers.ChoiceField(choices=[(one.value, one.label) for one in Medium if one in content.WITH_WORDS])
+    newest = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Message
+        fields = ("id", "brand", "medium", "name", "archived_at", "created_at", "newest")
+        read_only_fields = ("archived_at", "created_at")
+
+    def get_newest(self, message: Message) -> dict[str, Any] | None:
+        version = content.newest(message)
+        return dict(MessageVersionSerializer(version).data) if version else None
+
+    def create(self, validated_data: dict[str, Any]) -> Message:
+        user = self.context["request"].user
+        return library.create(validated_data["brand"], validated_data["medium"], validated_data["name"], user).message
+
+    def update(self, instance: Message, validated_data: dict[str, Any]) -> Message:
+        instance.name = validated_data.get("name", instance.name)
+        instance.save(update_fields=["name"])
+        return instance
+
+
+class Messages(Guarded, generics.ListCreateAPIView[Message]):
+    """The content library."""
+
+    serializer_class = MessageSerializer
+    queryset = Message.objects.select_related("brand").prefetch_related("versions__variants")
+    filterset_fields = ("medium", "name")
+
+
+class OneMessage(Guarded, generics.RetrieveUpdateAPIView[Message]):
+    """One message; its name may change, its medium and brand stay."""
+
+    serializer_class = MessageSerializer
+    queryset = Message.objects.select_related("brand")
+    http_method_names = ("get", "patch", "head", "options")
+
+
+class MessageVersions(Guarded, generics.ListAPIView[MessageVersion]):
+    """Versions of a message, newest first."""
+
+    serializer_class = MessageVersionSerializer
+
+    def get_queryset(self) -> QuerySet[MessageVersion]:
+        if getattr(self, "swagger_fake_view", False):
+            return MessageVersion.objects.none()
+        message = get_object_or_404(Message, pk=self.kwargs["pk"])
+        return MessageVersion.objects.filter(message=message).prefetch_related("variants")
+
+    @extend_schema(
+        operation_id="messages_versions_create", request=MessageVersionSerializer, responses={201: MessageVersionSerializer}
+    )
+    def post(self, request: Request, pk: int) -> Response:
+        """Write the words: into the newest version if nobody approved it yet, else into a new one."""
+        message = get_object_or_404(Message, pk=pk)
+        asked = MessageVersionSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        variants = asked.validated_data["variants"]
+        if not variants:
+            raise serializers.ValidationError({"variants": _("A message needs at least one variant.")})
+        with transaction.atomic():
+            version = library.new_version(message, request.user)  # type: ignore[arg-type]
+            try:
+                library.replace(version.pk, asked.validated_data.get("template", ""), variants)
+            except library.Frozen as error:  # approved in this very moment
+                raise Conflict({"detail": str(error)}) from error
+        version.refresh_from_db()
+        return Response(MessageVersionSerializer(version).data, status=status.HTTP_201_CREATED)
+
+
+class ProblemSerializer(serializers.Serializer[Any]):
+    text = serializers.CharField()
+    where = serializers.CharField()
+    variant = serializers.CharField()
+    error = serializers.BooleanField()
+    rule = serializers.CharField()
+
+
+class MessageCheck(Guarded, APIView):
+    """What stands against the newest version on a channel: fields, platform rules, lengths."""
+
+    @extend_schema(operation_id="messages_check", responses=ProblemSerializer(many=True))
+    def get(self, request: Request, pk: int, channel: int) -> Response:
+        message = get_object_or_404(Message, pk=pk)
+        found = get_object_or_404(Channel.objects.select_related("brand"), pk=channel, medium=message.medium)
+        version = content.newest(message)
+        problems = content.check(version, found, timezone.localdate()) if version else []
+        return Response(ProblemSerializer(problems, many=True).data)
+
+
+class ModeSerializer(serializers.ModelSerializer[Mode]):
+    class Meta:
+        model = Mode
+        fields = ("id", "name", "description")
+
+
+class Modes(Guarded, generics.ListCreateAPIView[Mode]):
+    """Promotion mechanisms that compete with one another."""
+
+    serializer_class = ModeSerializer
+    queryset = Mode.objects.all()
+
+
+class OneMode(Guarded, generics.RetrieveUpdateAPIView[Mode]):
+    serializer_class = ModeSerializer
+    queryset = Mode.objects.all()
+    http_method_names = ("get", "patch", "head", "options")
+
+
+class OfferSerializer(serializers.ModelSerializer[Offer]):
+    brand = serializers.SlugRelatedField(slug_field="code", queryset=Brand.objects.all())
+
+    class Meta:
+        model = Offer
+        fields = (
+            "id", "brand", "mode", "name", "code", "terms", "stock", "cost", "funder", "valid_from", "valid_to", "repeatable",
+        )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        begins = attrs.get("valid_from", getattr(self.instance, "valid_from", None))
+        ends = attrs.get("valid_to", getattr(self.instance, "valid_to", None))
+        if begins and ends and ends <= begins:
+            raise serializers.ValidationError({"valid_to": _("It must end after it starts.")})
+        return attrs
+
+
+class Offers(Guarded, generics.ListCreateAPIView[Offer]):
+    """Terms, stock, validity, funder and codes; one person gets an offer once."""
+
+    serializer_class = OfferSerializer
+    queryset = Offer.objects.select_related("brand", "mode")
+    filterset_fields = ("mode", "name")
+
+
+class OneOffer(Guarded, generics.RetrieveUpdateAPIView[Offer]):
+    serializer_class = OfferSerializer
+    queryset = Offer.objects.select_related("brand", "mode")
+    http_method_names = ("get", "patch", "head", "options")
