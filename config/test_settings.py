@@ -1,5 +1,7 @@
 """Settings for tests; tests/pgplugin.py has put DATABASE_URL and the secrets into the environment."""
 
+import os
+
 from config.settings import *  # noqa: F403
 from config.settings import DATABASES, REST_FRAMEWORK
 
@@ -18,3 +20,6 @@ ALLOWED_HOSTS = ["*"]
 ACCOUNT_RATE_LIMITS = False
 REST_FRAMEWORK = REST_FRAMEWORK | {"DEFAULT_THROTTLE_RATES": {"anonymous": None, "caller": None}}
 TASKS_AT_ONCE = True
+# A database that is migrated already (tests/pgplugin.py); without one every test database is migrated anew.
+if template := os.environ.get("EVENREACH_TEST_TEMPLATE"):
+    DATABASES["default"]["TEST"] = {"TEMPLATE": template}
