@@ -1,4 +1,4 @@
-"""People of our own making: a brand's customers with identities, consents and half a year of orders.
+"""People of our own making: a brand's customers, with identities and consents.
 
 Everything follows from the seed. Addresses cannot reach anybody: mail goes to example.com, and the demo's
 channels lead to the sandbox on this machine.
@@ -51,7 +51,6 @@ class People:
     """``n`` people as parallel arrays; row numbers are the person keys."""
 
     rows: list[dict[str, str]]  # columns of the import kind "customers"
-    rate: npt.NDArray[np.float64]  # orders a day
     employee: npt.NDArray[np.int64]  # index into EMPLOYEES
 
     def __len__(self) -> int:
@@ -73,7 +72,6 @@ def make_people(n: int, seed: int, today: dt.date) -> People:
     upload = random.random(n) < 0.6
     birth = random.integers(0, 45 * 365, n)
     gender = random.choice(3, n, p=[0.52, 0.43, 0.05])
-    rate = random.gamma(0.55, 0.012, n)
     rows = []
     for i in range(n):
         province, city, _share = PLACES[place[i]]
@@ -99,51 +97,19 @@ def make_people(n: int, seed: int, today: dt.date) -> People:
                 **consents,
             }
         )
-    return People(rows, rate, random.integers(0, len(EMPLOYEES), n))
+    return People(rows, random.integers(0, len(EMPLOYEES), n))
 
 
-def make_orders(
-    people: People, seed: int, until: dt.datetime, days: int
-) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
-    """Orders of the days before ``until`` (columns of the kind "orders") and their lines ("order_lines")."""
-    random = np.random.default_rng(seed + 1)
-    counts = random.poisson(people.rate * days)
-    orders, lines = [], []
-    number = 0
-    for person in np.flatnonzero(counts):
-        for _ in range(counts[person]):
-            number += 1
-            placed = until - dt.timedelta(seconds=int(random.integers(3600, days * 86400)))
-            total = 0.0
-            for position, index in enumerate(
-                random.choice(len(PRODUCTS), random.integers(1, 4), replace=False), 1
-            ):
-                quantity = int(random.integers(1, 3))
-                amount = PRODUCTS[index][3] * quantity
-                total += amount
-                lines.append(
-                    {
-                        "order_number": f"H{number:07d}",
-                        "line": str(position),
-                        "sku": PRODUCTS[index][0],
-                        "quantity": str(quantity),
-                        "amount": f"{amount:.2f}",
-                    }
-                )
-            returned = total if random.random() < 0.03 else 0.0
-            orders.append(
-                {
-                    "number": f"H{number:07d}",
-                    "member_number": people.rows[person]["member_number"],
-                    "placed_at": placed.isoformat(timespec="seconds"),
-                    "gross": f"{total:.2f}",
-                    "paid": f"{total:.2f}",
-                    "returned": f"{returned:.2f}",
-                    "tax": f"{total / 1.13 * 0.13:.2f}",
-                    "currency": "CNY",
-                }
-            )
-    return orders, lines
+def lines_of(amount: float, random: np.random.Generator) -> list[tuple[str, int, float]]:
+    """(SKU, quantity, amount) of an order that costs ``amount``: one to three products, the last takes the rest."""
+    chosen = random.choice(len(PRODUCTS), random.integers(1, 4), replace=False)
+    shares = random.dirichlet(np.full(len(chosen), 3.0))
+    amounts = [round(float(share * amount), 2) for share in shares]
+    amounts[-1] = round(amount - sum(amounts[:-1]), 2)
+    return [
+        (PRODUCTS[index][0], max(1, round(part / PRODUCTS[index][3])), part)
+        for index, part in zip(chosen, amounts, strict=True)
+    ]
 
 
 def write_csv(path: Path, rows: Sequence[dict[str, str]]) -> Path:
