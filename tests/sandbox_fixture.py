@@ -30,17 +30,26 @@ def start_sandbox(
 
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
-    with start_sandbox(tmp_path / "sandbox", smpp={"receipt_seconds": 0.01}, wecom={"confirm_seconds": 0.05}) as running:
+    with start_sandbox(
+        tmp_path / "sandbox", smpp={"receipt_seconds": 0.01}, wecom={"confirm_seconds": 0.05}
+    ) as running:
         yield running
 
 
-def _account(number: int, adapter: str, medium: str, told: dict[str, Any], secrets: dict[str, str]) -> Account:
+def _account(
+    number: int, adapter: str, medium: str, told: dict[str, Any], secrets: dict[str, str]
+) -> Account:
     """As :func:`channels.accounts.account_of` makes it, without a channel."""
     return Account(number, "main", medium, defaults(adapter_class(adapter)) | told, secrets)
 
 
 def email_account(sandbox: Sandbox, **settings: Any) -> Account:
-    told = {"host": "127.0.0.1", "port": sandbox.ports["smtp"], "tls": "none", "from_address": "news@example.com"}
+    told = {
+        "host": "127.0.0.1",
+        "port": sandbox.ports["smtp"],
+        "tls": "none",
+        "from_address": "news@example.com",
+    }
     return _account(1, "email", "email", told | settings, {})
 
 
@@ -67,4 +76,6 @@ def meta_account(sandbox: Sandbox, **settings: Any) -> Account:
         "base_url": f"http://127.0.0.1:{sandbox.ports['meta']}", "version": "v26.0", "account_id": config.account_id,
         "timeout": 5,
     }  # fmt: skip
-    return _account(4, "meta", "social", told | settings, {"token": config.token, "app_secret": config.app_secret})
+    return _account(
+        4, "meta", "social", told | settings, {"token": config.token, "app_secret": config.app_secret}
+    )

@@ -59,7 +59,9 @@ def test_the_truth_has_diminishing_returns_and_adds_up_over_media() -> None:
 
 def test_fatigue_grows_from_touch_to_touch_and_who_left_is_left_alone() -> None:
     truth = Truth(seed=5)
-    history = simulate_history(truth, PEOPLE, touches(truth, "sms", 6, np.arange(N)), first_day=0, last_day=-1)
+    history = simulate_history(
+        truth, PEOPLE, touches(truth, "sms", 6, np.arange(N)), first_day=0, last_day=-1
+    )
     left = history.responses.touch[history.responses.kind == "opt_out"]
     found = np.bincount(history.ordinal[left], minlength=7)[1:]
     reached = np.bincount(history.ordinal[history.sent], minlength=7)[1:]

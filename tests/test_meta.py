@@ -1,4 +1,5 @@
 """Meta: audiences mirrored, limits set, totals fetched; the sandbox is tried with Meta's own SDK as well."""
+# ruff: noqa: F401, F811  (the fixture is imported, and asked for by its name)
 
 import datetime as dt
 import hashlib
@@ -21,13 +22,13 @@ from channels.sandbox.people import Person
 from channels.sandbox.server import Sandbox
 from channels.vocabulary import Guarantee, PriceModel
 from tests.adapter_contract import AdapterContract
-from tests.sandbox_fixture import meta_account, sandbox, start_sandbox  # noqa: F401
+from tests.sandbox_fixture import meta_account, sandbox, start_sandbox
 
 TODAY = dt.date(2026, 11, 23)
 
 
 @pytest.fixture
-def adapter(sandbox: Sandbox) -> Iterator[Adapter]:  # noqa: F811
+def adapter(sandbox: Sandbox) -> Iterator[Adapter]:
     made = Adapter(meta_account(sandbox))
     yield made
     made.close()
@@ -53,7 +54,7 @@ class TestMeta(AdapterContract):
         assert (self.cls.guarantee, self.cls.price_model) == (Guarantee.AGGREGATE, PriceModel.CPM)
 
 
-def test_an_audience_is_made_once_and_holds_whom_it_should(adapter: Adapter, sandbox: Sandbox) -> None:  # noqa: F811
+def test_an_audience_is_made_once_and_holds_whom_it_should(adapter: Adapter, sandbox: Sandbox) -> None:
     made = adapter.sync_audience("", "Campaign 1", people(30), [])
     again = adapter.sync_audience("", "Campaign 1", people(30), people(5))
     assert (sorted(made.done), made.failed) == (list(range(30)), {})
@@ -77,14 +78,16 @@ def test_identities_meta_cannot_match_fail_and_the_others_go(adapter: Adapter) -
     assert result.failed == {2: "identity_kind", 4: "empty"}
 
 
-def test_more_than_ten_thousand_go_in_calls_of_one_session(adapter: Adapter, sandbox: Sandbox) -> None:  # noqa: F811
+def test_more_than_ten_thousand_go_in_calls_of_one_session(adapter: Adapter, sandbox: Sandbox) -> None:
     result = adapter.sync_audience("", "Large", people(20_001), [])
     assert len(result.done) == 20_001
     sizes = [len(line["hashes"]) for line in sandbox.log_lines("meta", "users")]
     assert sizes == [10_000, 10_000, 1]
 
 
-def test_what_went_before_a_failure_is_told_and_the_rest_stays_wanted(adapter: Adapter, sandbox: Sandbox) -> None:  # noqa: F811
+def test_what_went_before_a_failure_is_told_and_the_rest_stays_wanted(
+    adapter: Adapter, sandbox: Sandbox
+) -> None:
     audience = adapter.sync_audience("", "Partial", people(1), []).external_id
     sandbox.faults("meta", next=["ok", "throttle"])
     result = adapter.sync_audience(audience, "Partial", people(15_000), [])
@@ -96,7 +99,7 @@ def test_what_went_before_a_failure_is_told_and_the_rest_stays_wanted(adapter: A
 
 
 @pytest.mark.parametrize("fault", ["drop", "drop_before"])
-def test_a_lost_answer_is_repeated_to_the_same_end(adapter: Adapter, sandbox: Sandbox, fault: str) -> None:  # noqa: F811
+def test_a_lost_answer_is_repeated_to_the_same_end(adapter: Adapter, sandbox: Sandbox, fault: str) -> None:
     audience = adapter.sync_audience("", "Lost", people(1), []).external_id
     sandbox.faults("meta", next=[fault])
     with pytest.raises(AdapterError) as caught:
@@ -108,9 +111,13 @@ def test_a_lost_answer_is_repeated_to_the_same_end(adapter: Adapter, sandbox: Sa
 
 @pytest.mark.parametrize(
     ("change", "code", "stops"),
-    [({"token": "other"}, "190", True), ({"app_secret": "other"}, "100", False), ({"per_hour": 1}, "17", False)],
+    [
+        ({"token": "other"}, "190", True),
+        ({"app_secret": "other"}, "100", False),
+        ({"per_hour": 1}, "17", False),
+    ],
 )
-def test_errors_are_mapped(sandbox: Sandbox, change: dict[str, Any], code: str, stops: bool) -> None:  # noqa: F811
+def test_errors_are_mapped(sandbox: Sandbox, change: dict[str, Any], code: str, stops: bool) -> None:
     made = Adapter(meta_account(sandbox))
     sandbox.change({"meta": change})
     with pytest.raises(AdapterError) as caught:
@@ -120,7 +127,7 @@ def test_errors_are_mapped(sandbox: Sandbox, change: dict[str, Any], code: str, 
     made.close()
 
 
-def test_an_expired_token_stops_the_channel_and_check_says_why(adapter: Adapter, sandbox: Sandbox) -> None:  # noqa: F811
+def test_an_expired_token_stops_the_channel_and_check_says_why(adapter: Adapter, sandbox: Sandbox) -> None:
     sandbox.faults("meta", expired_token=1)
     checked = adapter.check()
     assert not checked.ok
@@ -129,7 +136,7 @@ def test_an_expired_token_stops_the_channel_and_check_says_why(adapter: Adapter,
     assert (checked.ok, checked.facts["currency"]) == (True, "CNY")
 
 
-def test_nobody_listening_is_an_error_that_may_pass(sandbox: Sandbox) -> None:  # noqa: F811
+def test_nobody_listening_is_an_error_that_may_pass(sandbox: Sandbox) -> None:
     nowhere = Adapter(meta_account(sandbox, base_url="http://127.0.0.1:1"))
     with pytest.raises(AdapterError) as caught:
         nowhere.fetch_report(TODAY)
@@ -137,7 +144,7 @@ def test_nobody_listening_is_an_error_that_may_pass(sandbox: Sandbox) -> None:  
     assert not nowhere.check().ok
 
 
-def test_a_flight_is_set_once_and_sends_only_what_differs(adapter: Adapter, sandbox: Sandbox) -> None:  # noqa: F811
+def test_a_flight_is_set_once_and_sends_only_what_differs(adapter: Adapter, sandbox: Sandbox) -> None:
     audience = adapter.sync_audience("", "F", people(30), []).external_id
     told = adapter.set_flight(for_audience(audience))
     assert told == flight(told.reference)
@@ -163,7 +170,7 @@ def test_a_flight_meta_refuses_is_final_and_says_why(adapter: Adapter) -> None:
         adapter.set_flight(for_audience(audience, budget=Decimal("0.50")))
 
 
-def test_reports_keep_to_budget_and_cap_and_tell_totals_only(adapter: Adapter, sandbox: Sandbox) -> None:  # noqa: F811
+def test_reports_keep_to_budget_and_cap_and_tell_totals_only(adapter: Adapter, sandbox: Sandbox) -> None:
     result = adapter.sync_audience("", "R", people(1000), [])
     adset = adapter.set_flight(for_audience(result.external_id)).reference
     for n in range(7):
@@ -187,7 +194,7 @@ def test_reports_keep_to_budget_and_cap_and_tell_totals_only(adapter: Adapter, s
     assert adapter.fetch_report(TODAY - dt.timedelta(days=1)) == []
 
 
-def test_a_small_budget_binds_before_the_cap(adapter: Adapter, sandbox: Sandbox) -> None:  # noqa: F811
+def test_a_small_budget_binds_before_the_cap(adapter: Adapter, sandbox: Sandbox) -> None:
     audience = adapter.sync_audience("", "S", people(1000), []).external_id
     adset = adapter.set_flight(for_audience(audience, budget=Decimal("7"))).reference
     for n in range(7):
@@ -197,8 +204,12 @@ def test_a_small_budget_binds_before_the_cap(adapter: Adapter, sandbox: Sandbox)
     assert max(spend) < Decimal("1.1"), "a lifetime budget is spread over the days left"
 
 
-def test_a_report_of_many_ad_sets_is_fetched_page_by_page(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
-    monkeypatch.setattr("channels.adapters.meta.FIELDS", "date_start,adset_id,spend,impressions,clicks,reach,frequency")
+def test_a_report_of_many_ad_sets_is_fetched_page_by_page(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "channels.adapters.meta.FIELDS", "date_start,adset_id,spend,impressions,clicks,reach,frequency"
+    )
     made = Adapter(meta_account(sandbox))
     real = made._pages
     monkeypatch.setattr(made, "_pages", lambda path, given: real(path, {**given, "limit": "2"}))
@@ -251,14 +262,14 @@ def test_today_is_delivered_while_simulated_time_passes_and_people_see_it(tmp_pa
 
 
 @pytest.fixture
-def sdk(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> AdAccount:  # noqa: F811
+def sdk(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> AdAccount:
     monkeypatch.setattr(FacebookSession, "GRAPH", f"http://127.0.0.1:{sandbox.ports['meta']}")
     config = sandbox.config.meta
     api = FacebookAdsApi.init("1", config.app_secret, config.token, crash_log=False)
     return AdAccount(config.account_id, api=api)
 
 
-def test_the_sandbox_serves_metas_own_sdk(sdk: AdAccount, adapter: Adapter, sandbox: Sandbox) -> None:  # noqa: F811
+def test_the_sandbox_serves_metas_own_sdk(sdk: AdAccount, adapter: Adapter, sandbox: Sandbox) -> None:
     made = sdk.create_custom_audience(
         params={"name": "SDK", "subtype": "CUSTOM", "customer_file_source": "USER_PROVIDED_ONLY"}
     )
@@ -279,7 +290,7 @@ def test_the_sandbox_serves_metas_own_sdk(sdk: AdAccount, adapter: Adapter, sand
     assert (Decimal(theirs["spend"]), int(theirs["impressions"])) == (ours.spend, ours.exposures)
 
 
-def test_the_sdk_understands_the_sandboxs_errors(sdk: AdAccount, sandbox: Sandbox) -> None:  # noqa: F811
+def test_the_sdk_understands_the_sandboxs_errors(sdk: AdAccount, sandbox: Sandbox) -> None:
     sandbox.faults("meta", expired_token=1)
     with pytest.raises(FacebookRequestError) as caught:
         sdk.get_custom_audiences(fields=["name"])
@@ -294,13 +305,17 @@ def test_the_sdk_understands_the_sandboxs_errors(sdk: AdAccount, sandbox: Sandbo
     ],
 )
 def test_payloads_are_those_of_the_sdk(
-    adapter: Adapter, sandbox: Sandbox, kind: str, schema: str, values: list[str],  # noqa: F811
+    adapter: Adapter, sandbox: Sandbox, kind: str, schema: str, values: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     calls: list[dict[str, str]] = []
     real = adapter._call
-    monkeypatch.setattr(adapter, "_call", lambda method, path, given: calls.append(given) or real(method, path, given))
-    changes = [AudienceChange(n, kind, f"+{value}" if kind == "phone" else value) for n, value in enumerate(values)]
+    monkeypatch.setattr(
+        adapter, "_call", lambda method, path, given: calls.append(given) or real(method, path, given)
+    )
+    changes = [
+        AudienceChange(n, kind, f"+{value}" if kind == "phone" else value) for n, value in enumerate(values)
+    ]
     adapter.sync_audience("", "P", changes, [])
     (payload,) = [json.loads(given["payload"]) for given in calls if "payload" in given]
     assert payload == CustomAudience.format_params(schema, values)["payload"]

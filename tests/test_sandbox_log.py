@@ -107,7 +107,10 @@ def test_a_taken_port_is_told_with_what_to_do(tmp_path: Path) -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         taken = other.getsockname()[1]
-        with pytest.raises(PortTaken, match="--ports smpp=0"), Sandbox(tmp_path, ports={"smpp": taken, "smtp": 0}):
+        with (
+            pytest.raises(PortTaken, match="--ports smpp=0"),
+            Sandbox(tmp_path, ports={"smpp": taken, "smtp": 0}),
+        ):
             pass
 
 
@@ -163,7 +166,9 @@ def test_the_smsc_survives_kill_9_and_its_ids_do_not_begin_anew(tmp_path: Path) 
         number = round_ * 1_000_000
         with contextlib.suppress(AdapterError):
             while True:
-                batch = [Outgoing(n, f"+86138{n % 10**8:08d}", text="你好") for n in range(number, number + 200)]
+                batch = [
+                    Outgoing(n, f"+86138{n % 10**8:08d}", text="你好") for n in range(number, number + 200)
+                ]
                 number += 200
                 known |= {message.attempt_id for message in batch}
                 for sent in adapter.send(batch):
@@ -171,7 +176,9 @@ def test_the_smsc_survives_kill_9_and_its_ids_do_not_begin_anew(tmp_path: Path) 
                         assert sent.reference not in accepted
                         accepted[sent.reference] = sent.attempt_id
         end(program)
-    logged = {int(line["attempt"]) for line in read_log(tmp_path, "smpp") if line.get("verdict") == "accepted"}
+    logged = {
+        int(line["attempt"]) for line in read_log(tmp_path, "smpp") if line.get("verdict") == "accepted"
+    }
     assert len(accepted) > 200
     assert set(accepted.values()) <= logged <= known
     program, ports = start(tmp_path)

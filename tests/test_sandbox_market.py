@@ -38,7 +38,9 @@ class OurSide:
         class Handler(BaseHTTPRequestHandler):
             def _any(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                outer.calls.append((self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, body))
+                outer.calls.append(
+                    (self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, body)
+                )
                 self.send_response(outer.status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -56,7 +58,12 @@ class OurSide:
         return [path for verb, path, _, _ in list(self.calls) if verb == method and path.startswith(head)]
 
     def orders(self) -> dict[str, dict[str, str]]:
-        rows = [row for _, path, _, body in list(self.calls) if "orders" in path for row in json.loads(body)["orders"]]
+        rows = [
+            row
+            for _, path, _, body in list(self.calls)
+            if "orders" in path
+            for row in json.loads(body)["orders"]
+        ]
         return {row["number"]: row for row in rows}
 
 
@@ -119,7 +126,9 @@ def test_readers_of_mail_open_click_and_leave_by_one_click(tmp_path: Path, ours:
     assert all("iPhone" in headers["user-agent"] for _, _, headers, _ in ours.calls)
 
 
-def test_scanners_follow_every_link_at_once_even_the_one_to_leave_and_never_post(tmp_path: Path, ours: OurSide) -> None:
+def test_scanners_follow_every_link_at_once_even_the_one_to_leave_and_never_post(
+    tmp_path: Path, ours: OurSide
+) -> None:
     truth = {"scanner_share": 1.0, "curves": {"email": curve()}}
     with start_sandbox(tmp_path, CROWD, market=market(ours, truth)) as running:
         adapter = email.Adapter(email_account(running))
@@ -134,7 +143,9 @@ def test_scanners_follow_every_link_at_once_even_the_one_to_leave_and_never_post
 
 def test_who_gets_a_text_message_clicks_its_link_and_answers_r(tmp_path: Path, ours: OurSide) -> None:
     truth = {"curves": {"sms": curve(click=10.0, opt_out=1.0)}}
-    with start_sandbox(tmp_path, CROWD, smpp={"receipt_seconds": 0.01}, market=market(ours, truth)) as running:
+    with start_sandbox(
+        tmp_path, CROWD, smpp={"receipt_seconds": 0.01}, market=market(ours, truth)
+    ) as running:
         adapter = smpp.Adapter(smpp_account(running))
         adapter.listen_seconds = 1
         text = "【品牌】" + "双十一大促" * 15 + f" {ours.url}/l/abc 拒收请回复R"
@@ -221,7 +232,9 @@ def test_reactions_that_wait_survive_a_restart_and_are_done_once(tmp_path: Path,
     assert sorted(ours.paths("GET", "/l/")) == sorted(f"/l/shop{n}?a=1&b=2" for n in range(30))
 
 
-def test_while_our_side_is_down_people_try_again(tmp_path: Path, ours: OurSide, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_our_side_is_down_people_try_again(
+    tmp_path: Path, ours: OurSide, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("channels.sandbox.reactions.PATIENCE", 0.05)
     ours.status = 503
     truth = {"curves": {"email": curve(click=10.0)}}
@@ -278,7 +291,12 @@ def test_delivery_events_that_nobody_took_are_told_after_a_restart(tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("fault", "outcome"),
-    [("throttle", Outcome.THROTTLED), ("refuse", Outcome.REFUSED), ("drop", Outcome.UNKNOWN), ("ok", Outcome.ACCEPTED)],
+    [
+        ("throttle", Outcome.THROTTLED),
+        ("refuse", Outcome.REFUSED),
+        ("drop", Outcome.UNKNOWN),
+        ("ok", Outcome.ACCEPTED),
+    ],
 )
 def test_the_mail_server_fails_as_told_and_logs_what_it_took(
     tmp_path: Path, ours: OurSide, fault: str, outcome: Outcome
@@ -294,10 +312,17 @@ def test_the_mail_server_fails_as_told_and_logs_what_it_took(
     assert (line["verdict"] == "accepted", line["attempt"]) == (taken, "0")
 
 
-def test_the_control_door_changes_speed_and_faults_and_refuses_nonsense(tmp_path: Path, ours: OurSide) -> None:
+def test_the_control_door_changes_speed_and_faults_and_refuses_nonsense(
+    tmp_path: Path, ours: OurSide
+) -> None:
     with start_sandbox(tmp_path, CROWD, market=market(ours, speed=1.0)) as running:
         door = f"http://127.0.0.1:{running.ports['control']}"
-        assert httpx.post(f"{door}/config", json={"market": {"speed": 50}, "smpp": {"faults": {"drop": 0.5}}}).json() == {}
+        assert (
+            httpx.post(
+                f"{door}/config", json={"market": {"speed": 50}, "smpp": {"faults": {"drop": 0.5}}}
+            ).json()
+            == {}
+        )
         state = httpx.get(door).json()
         assert (state["config"]["market"]["speed"], state["config"]["smpp"]["faults"]["drop"]) == (50.0, 0.5)
         assert state["ports"] == running.ports

@@ -76,7 +76,9 @@ def test_text_messages_go_out_once_and_their_receipts_come_home(tmp_path: Path) 
         settle(channel, {"delivered": 30}, running)
         assert make.states(found) == {"delivered": 30}
         logged = [line["attempt"] for line in running.log_lines("smpp", "submit")]
-        assert sorted(logged) == sorted(str(number) for number in Attempt.objects.values_list("id", flat=True))
+        assert sorted(logged) == sorted(
+            str(number) for number in Attempt.objects.values_list("id", flat=True)
+        )
         assert running.call(running.center.waiting) == 0
 
 
@@ -101,7 +103,10 @@ def test_mail_goes_out_once_to_each_address_and_can_be_left_by_one_click(tmp_pat
 
 
 def test_wecom_touches_are_held_until_the_employee_confirms(tmp_path: Path) -> None:
-    crowd = [Person(str(n), wecom_external_id=f"wecom_external_id{n}", wecom_userid="staff1") for n in range(1, 5000)]
+    crowd = [
+        Person(str(n), wecom_external_id=f"wecom_external_id{n}", wecom_userid="staff1")
+        for n in range(1, 5000)
+    ]
     with start_sandbox(tmp_path, crowd, wecom={"confirm_seconds": 1e6}) as running:
         account = wecom_account(running)
         channel = connect("wecom", "wecom", account)

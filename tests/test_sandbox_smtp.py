@@ -21,10 +21,14 @@ KEY = rsa.generate_private_key(65537, 2048)
 PEM = KEY.private_bytes(
     serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
 ).decode()
-PUBLIC = KEY.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+PUBLIC = KEY.public_key().public_bytes(
+    serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+)
 RECORD = f"v=DKIM1; k=rsa; p={base64.b64encode(PUBLIC).decode()}"
 ZONE = {"s1._domainkey.example.com": RECORD}
-BULK = Outgoing(7, "c@example.org", "双十一", "Hello", "<p>Hello</p>", unsubscribe_url="https://e.example/u/abc")
+BULK = Outgoing(
+    7, "c@example.org", "双十一", "Hello", "<p>Hello</p>", unsubscribe_url="https://e.example/u/abc"
+)
 
 
 def signing(sandbox: Sandbox, **settings: Any) -> Adapter:
@@ -33,12 +37,16 @@ def signing(sandbox: Sandbox, **settings: Any) -> Adapter:
     return Adapter(account)
 
 
-def test_a_signed_bulk_message_is_taken_and_a_damaged_one_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signed_bulk_message_is_taken_and_a_damaged_one_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with start_sandbox(tmp_path, smtp={"dkim_keys": ZONE, "dkim_required": True}) as running:
         adapter = signing(running)
         assert adapter.send([BULK])[0].outcome is Outcome.ACCEPTED
         real = Adapter._body
-        monkeypatch.setattr(Adapter, "_body", staticmethod(lambda smtp, raw: real(smtp, raw.replace(b"Hello", b"Hallo"))))
+        monkeypatch.setattr(
+            Adapter, "_body", staticmethod(lambda smtp, raw: real(smtp, raw.replace(b"Hello", b"Hallo")))
+        )
         (damaged,) = adapter.send([BULK])
         adapter.close()
         unsigned = Adapter(email_account(running))
@@ -51,7 +59,10 @@ def test_a_signed_bulk_message_is_taken_and_a_damaged_one_refused(tmp_path: Path
 
 
 def raw(*headers: str) -> bytes:
-    return "".join(f"{header}\r\n" for header in ("From: a@example.com", "Date: x", *headers)).encode() + b"\r\nHi\r\n"
+    return (
+        "".join(f"{header}\r\n" for header in ("From: a@example.com", "Date: x", *headers)).encode()
+        + b"\r\nHi\r\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -72,11 +83,16 @@ def test_what_a_mailbox_provider_refuses_is_refused(tmp_path: Path, message: byt
 
 def test_a_signature_that_does_not_cover_the_one_click_headers_is_refused(tmp_path: Path) -> None:
     message = raw(
-        "Message-ID: <1@x>", "List-Unsubscribe: <https://e.example/u>", "List-Unsubscribe-Post: List-Unsubscribe=One-Click"
+        "Message-ID: <1@x>",
+        "List-Unsubscribe: <https://e.example/u>",
+        "List-Unsubscribe-Post: List-Unsubscribe=One-Click",
     )
     signature = dkim.sign(message, b"s1", b"example.com", PEM.encode(), include_headers=[b"from", b"date"])
     with start_sandbox(tmp_path, smtp={"dkim_keys": ZONE}) as running:
-        with smtplib.SMTP("127.0.0.1", running.ports["smtp"]) as client, pytest.raises(smtplib.SMTPDataError) as caught:
+        with (
+            smtplib.SMTP("127.0.0.1", running.ports["smtp"]) as client,
+            pytest.raises(smtplib.SMTPDataError) as caught,
+        ):
             client.sendmail("a@example.com", ["b@example.com"], signature + message)
     assert b"does not cover List-Unsubscribe" in caught.value.smtp_error
 

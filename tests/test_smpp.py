@@ -1,4 +1,5 @@
 """SMS over SMPP against our SMSC: window, parts, throttling, lost lines, receipts, replies."""
+# ruff: noqa: F401, F811  (the fixture is imported, and asked for by its name)
 
 import datetime as dt
 import struct
@@ -15,7 +16,7 @@ from channels.sandbox.server import Sandbox
 from channels.smpp.inbound import Reading, read
 from channels.smpp.session import Delivered, Session
 from tests.adapter_contract import AdapterContract, NetworkContract, SenderContract
-from tests.sandbox_fixture import sandbox, smpp_account, start_sandbox  # noqa: F401
+from tests.sandbox_fixture import sandbox, smpp_account, start_sandbox
 
 PHONE = "+8613800138000"
 
@@ -25,7 +26,7 @@ def message(attempt: int, text: str = "【Evenreach】你好 拒收请回复R", 
 
 
 @pytest.fixture
-def adapter(sandbox: Sandbox) -> Any:  # noqa: F811
+def adapter(sandbox: Sandbox) -> Any:
     with_sandbox = Adapter(smpp_account(sandbox))
     with_sandbox.listen_seconds = 0.5
     yield with_sandbox
@@ -44,17 +45,17 @@ class TestSmpp(AdapterContract, SenderContract, NetworkContract):
     name = "smpp"
 
     @pytest.fixture
-    def adapter(self, sandbox: Sandbox) -> Any:  # noqa: F811
+    def adapter(self, sandbox: Sandbox) -> Any:
         made = Adapter(smpp_account(sandbox))
         yield made
         made.close()
 
     @pytest.fixture
-    def unreachable(self, sandbox: Sandbox) -> BaseAdapter:  # noqa: F811
+    def unreachable(self, sandbox: Sandbox) -> BaseAdapter:
         return Adapter(smpp_account(sandbox, port=1))
 
     @pytest.fixture
-    def dropping(self, sandbox: Sandbox) -> BaseAdapter:  # noqa: F811
+    def dropping(self, sandbox: Sandbox) -> BaseAdapter:
         sandbox.faults("smpp", drop=1.0)
         return Adapter(smpp_account(sandbox))
 
@@ -84,11 +85,13 @@ def test_every_part_of_a_long_text_arrives_and_reads_as_it_was_written(tmp_path:
 
 
 def test_mainland_numbers_are_counted_in_characters_even_for_plain_english(adapter: Adapter) -> None:
-    (home, abroad) = adapter.send([message(1, "x" * 100, address=PHONE), message(2, "x" * 100, address="+14155550102")])
+    (home, abroad) = adapter.send(
+        [message(1, "x" * 100, address=PHONE), message(2, "x" * 100, address="+14155550102")]
+    )
     assert (home.parts, abroad.parts) == (2, 1)
 
 
-def test_the_signature_is_put_before_a_message_once(sandbox: Sandbox) -> None:  # noqa: F811
+def test_the_signature_is_put_before_a_message_once(sandbox: Sandbox) -> None:
     arrived: list[str] = []
     sandbox.center.arrived = lambda phone, number, text, attempt: arrived.append(text)
     signing = Adapter(smpp_account(sandbox, signature="品牌"))
@@ -97,14 +100,16 @@ def test_the_signature_is_put_before_a_message_once(sandbox: Sandbox) -> None:  
     assert arrived == ["【品牌】你好", "【品牌】你好"]
 
 
-def test_a_throttled_batch_stops_and_says_which_messages_did_not_arrive(sandbox: Sandbox) -> None:  # noqa: F811
+def test_a_throttled_batch_stops_and_says_which_messages_did_not_arrive(sandbox: Sandbox) -> None:
     sandbox.change({"smpp": {"faults": {"next": ["ok"] * 20 + ["throttle"]}}})
     careful = Adapter(smpp_account(sandbox, window=10))
     results = careful.send([message(n) for n in range(100)])
     careful.close()
     accepted = {sent.attempt_id for sent in results if sent.outcome is Outcome.ACCEPTED}
     throttled = {sent.attempt_id for sent in results if sent.outcome is Outcome.THROTTLED}
-    logged = {int(line["attempt"]) for line in sandbox.log_lines("smpp", "submit") if line["verdict"] == "accepted"}
+    logged = {
+        int(line["attempt"]) for line in sandbox.log_lines("smpp", "submit") if line["verdict"] == "accepted"
+    }
     assert accepted == logged
     assert accepted | throttled == set(range(100))
     assert 20 <= len(accepted) <= 30, "nothing new begins after the SMSC said slower"
@@ -133,7 +138,7 @@ def test_a_refused_number_is_final_and_marks_the_address(adapter: Adapter) -> No
     ],
 )
 def test_a_message_is_accepted_only_with_all_its_parts(
-    sandbox: Sandbox, faults: list[str], outcome: Outcome  # noqa: F811
+    sandbox: Sandbox, faults: list[str], outcome: Outcome
 ) -> None:
     sandbox.change({"smpp": {"faults": {"next": faults}}})
     sending = Adapter(smpp_account(sandbox))
@@ -144,22 +149,26 @@ def test_a_message_is_accepted_only_with_all_its_parts(
     assert bool(taken) == (outcome in {Outcome.UNKNOWN, Outcome.ACCEPTED})
 
 
-def test_after_a_lost_line_what_was_sent_is_unknown_and_what_was_not_is_throttled(sandbox: Sandbox) -> None:  # noqa: F811
+def test_after_a_lost_line_what_was_sent_is_unknown_and_what_was_not_is_throttled(sandbox: Sandbox) -> None:
     sandbox.change({"smpp": {"faults": {"next": ["ok"] * 30 + ["drop"]}}})
     sending = Adapter(smpp_account(sandbox, window=10))
     results = {sent.attempt_id: sent.outcome for sent in sending.send([message(n) for n in range(100)])}
-    logged = {int(line["attempt"]) for line in sandbox.log_lines("smpp", "submit") if line["verdict"] == "accepted"}
+    logged = {
+        int(line["attempt"]) for line in sandbox.log_lines("smpp", "submit") if line["verdict"] == "accepted"
+    }
     by = {outcome: {n for n, found in results.items() if found is outcome} for outcome in Outcome}
     assert by[Outcome.ACCEPTED] | by[Outcome.UNKNOWN] >= logged
     assert not by[Outcome.THROTTLED] & logged
     assert 0 < len(by[Outcome.UNKNOWN]) <= 10
     assert sum(map(len, by.values())) == 100
     # The next batch binds anew.
-    assert {sent.outcome for sent in sending.send([message(n) for n in range(200, 205)])} == {Outcome.ACCEPTED}
+    assert {sent.outcome for sent in sending.send([message(n) for n in range(200, 205)])} == {
+        Outcome.ACCEPTED
+    }
     sending.close()
 
 
-def test_a_silent_smsc_leaves_the_window_unknown_after_the_timeout(sandbox: Sandbox) -> None:  # noqa: F811
+def test_a_silent_smsc_leaves_the_window_unknown_after_the_timeout(sandbox: Sandbox) -> None:
     sandbox.faults("smpp", silent=1.0)
     sending = Adapter(smpp_account(sandbox, timeout=0.3, window=5))
     results = sending.send([message(n) for n in range(8)])
@@ -180,14 +189,14 @@ def test_a_line_that_was_closed_while_idle_costs_no_message(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("wrong", "status"), [({"system_id": "other"}, "0x0F"), ({"password": "wrong"}, "0x0E")]
 )
-def test_a_refused_bind_stops_the_channel(sandbox: Sandbox, wrong: dict[str, str], status: str) -> None:  # noqa: F811
+def test_a_refused_bind_stops_the_channel(sandbox: Sandbox, wrong: dict[str, str], status: str) -> None:
     sandbox.change({"smpp": wrong})
     with pytest.raises(AdapterError) as caught:
         Adapter(smpp_account(sandbox)).send([message(1)])
     assert (caught.value.code, caught.value.stops_channel, caught.value.retryable) == (status, True, False)
 
 
-def test_settings_that_smpp_cannot_carry_are_told_before_anything_is_sent(sandbox: Sandbox) -> None:  # noqa: F811
+def test_settings_that_smpp_cannot_carry_are_told_before_anything_is_sent(sandbox: Sandbox) -> None:
     for wrong in ({"source": "品牌"}, {"source": "a name too long"}, {"source": ""}):
         with pytest.raises(AdapterError, match="Sender"):
             Adapter(smpp_account(sandbox, **wrong)).send([message(1)])
@@ -197,7 +206,7 @@ def test_settings_that_smpp_cannot_carry_are_told_before_anything_is_sent(sandbo
 
 
 @pytest.mark.parametrize("bind", ["separate", "transceiver"])
-def test_receipts_name_message_and_attempt(sandbox: Sandbox, bind: str) -> None:  # noqa: F811
+def test_receipts_name_message_and_attempt(sandbox: Sandbox, bind: str) -> None:
     both = Adapter(smpp_account(sandbox, bind=bind))
     both.listen_seconds = 0.5
     results = both.send([message(n) for n in range(50)])
@@ -209,7 +218,7 @@ def test_receipts_name_message_and_attempt(sandbox: Sandbox, bind: str) -> None:
     assert sandbox.call(sandbox.center.waiting) == 0
 
 
-def test_receipts_not_acknowledged_are_told_again_to_the_next_worker(sandbox: Sandbox) -> None:  # noqa: F811
+def test_receipts_not_acknowledged_are_told_again_to_the_next_worker(sandbox: Sandbox) -> None:
     first = Adapter(smpp_account(sandbox))
     first.send([message(n) for n in range(20)])
     told = first.poll([])
@@ -238,7 +247,7 @@ def test_receipts_survive_a_restart_of_the_smsc_and_settle_lost_answers(tmp_path
         assert third.call(third.center.waiting) == 0
 
 
-def test_repeated_shuffled_and_early_receipts_are_one_event_each(sandbox: Sandbox) -> None:  # noqa: F811
+def test_repeated_shuffled_and_early_receipts_are_one_event_each(sandbox: Sandbox) -> None:
     sandbox.faults("smpp", receipt_repeat=1.0, receipt_shuffle=True, receipt_early=0.5, seconds=0.05)
     both = Adapter(smpp_account(sandbox, bind="transceiver"))
     both.listen_seconds = 0.5
@@ -264,7 +273,7 @@ def test_an_undeliverable_number_bounces_and_an_expired_message_too(tmp_path: Pa
     assert set(codes.values()) == {(Receipt.DELIVERED, "DELIVRD"), (Receipt.BOUNCED, "UNDELIV 027")}
 
 
-def test_replies_are_read_and_opt_out_words_known(adapter: Adapter, sandbox: Sandbox) -> None:  # noqa: F811
+def test_replies_are_read_and_opt_out_words_known(adapter: Adapter, sandbox: Sandbox) -> None:
     for text in ("R", "退订。", "stop", "请问还有货吗？", "price [10] €?"):
         sandbox.call(sandbox.center.reply, PHONE, "10690000", text)
     events = everything(adapter)
@@ -284,18 +293,26 @@ def delivered(**fields: Any) -> Delivered:
     return Session("127.0.0.1", 1, timeout=1).parse(octets)
 
 
-def receipt(text: str = "", tlvs: dict[int, bytes] | None = None, wanted: Any = (), **reading: Any) -> Inbound | None:
+def receipt(
+    text: str = "", tlvs: dict[int, bytes] | None = None, wanted: Any = (), **reading: Any
+) -> Inbound | None:
     now = dt.datetime(2026, 11, 23, 8, tzinfo=dt.UTC)
     made = delivered(esm_class=0x04, body=text.encode(), tlvs=tlvs or {})
     return read(made, Reading(**reading), now, wanted)
 
 
-TEXT = "id:{id} sub:001 dlvrd:001 submit date:2611231530 done date:2611231545 stat:{stat} err:000 text:hi stat:x"
+TEXT = (
+    "id:{id} sub:001 dlvrd:001 submit date:2611231530 done date:2611231545 stat:{stat} err:000 text:hi stat:x"
+)
 
 
 @pytest.mark.parametrize(
     ("ids", "answer", "told"),
-    [("same", "01A2B", "01A2B"), ("hex_then_decimal", "0001A2B", "0000006699"), ("decimal_then_hex", "6699", "1A2B")],
+    [
+        ("same", "01A2B", "01A2B"),
+        ("hex_then_decimal", "0001A2B", "0000006699"),
+        ("decimal_then_hex", "6699", "1A2B"),
+    ],
 )
 def test_an_id_is_found_again_in_either_number_form(ids: str, answer: str, told: str) -> None:
     event = receipt(TEXT.format(id=told, stat="DELIVRD"), ids=ids)
@@ -304,7 +321,12 @@ def test_an_id_is_found_again_in_either_number_form(ids: str, answer: str, told:
 
 
 def test_an_id_is_found_among_the_references_asked_for_without_any_setting() -> None:
-    for wanted, told in (("1A2B", "6699"), ("00001a2b", "0000006699"), ("6699", "1A2B"), ("0000006699", "1a2b")):
+    for wanted, told in (
+        ("1A2B", "6699"),
+        ("00001a2b", "0000006699"),
+        ("6699", "1A2B"),
+        ("0000006699", "1a2b"),
+    ):
         event = receipt(TEXT.format(id=told, stat="DELIVRD"), wanted=frozenset({wanted}))
         assert event is not None
         assert event.reference == wanted
@@ -318,7 +340,9 @@ def test_an_id_is_found_among_the_references_asked_for_without_any_setting() -> 
         ("UNKNOWN", 7, None), ("REJECTD", 8, Receipt.REJECTED),
     ],
 )  # fmt: skip
-def test_states_are_read_from_text_and_from_parameters(state: str, number: int, outcome: Receipt | None) -> None:
+def test_states_are_read_from_text_and_from_parameters(
+    state: str, number: int, outcome: Receipt | None
+) -> None:
     by_text = receipt(TEXT.format(id="A1", stat=state))
     by_tlv = receipt(tlvs={0x001E: b"A1\0", 0x0427: bytes((number,))})
     for event in (by_text, by_tlv):

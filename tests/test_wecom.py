@@ -1,4 +1,5 @@
 """WeCom: tasks that employees confirm, results that are asked for, callbacks that prove their sender."""
+# ruff: noqa: F401, F811  (the fixture is imported, and asked for by its name)
 
 import base64
 import datetime as dt
@@ -28,7 +29,7 @@ from channels.adapters.wecom import Adapter
 from channels.sandbox.people import Person
 from channels.sandbox.server import Sandbox
 from tests.adapter_contract import AdapterContract, NetworkContract, SenderContract
-from tests.sandbox_fixture import sandbox, start_sandbox, wecom_account  # noqa: F401
+from tests.sandbox_fixture import sandbox, start_sandbox, wecom_account
 
 TOKEN, KEY, CORP = "sandboxtoken", "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG", "ww0123456789abcdef"
 
@@ -39,14 +40,17 @@ def _no_tokens_of_other_tests() -> None:
 
 
 @pytest.fixture
-def adapter(sandbox: Sandbox) -> Iterator[Adapter]:  # noqa: F811
+def adapter(sandbox: Sandbox) -> Iterator[Adapter]:
     made = Adapter(wecom_account(sandbox))
     yield made
     made.close()
 
 
 def messages(n: int, text: str = "双十一到店有礼", first: int = 0, **fields: Any) -> list[Outgoing]:
-    return [Outgoing(first + k, f"wmCustomer{first + k:06d}", text=text, message_key="one", **fields) for k in range(n)]
+    return [
+        Outgoing(first + k, f"wmCustomer{first + k:06d}", text=text, message_key="one", **fields)
+        for k in range(n)
+    ]
 
 
 def settled(adapter: Adapter, references: list[str], seconds: float = 5) -> list[Inbound]:
@@ -65,22 +69,24 @@ class TestWeCom(AdapterContract, SenderContract, NetworkContract):
         return super().outgoing(attempt_id, **{"text": "双十一到店有礼"} | fields)
 
     @pytest.fixture
-    def adapter(self, sandbox: Sandbox) -> Iterator[BaseAdapter]:  # noqa: F811
+    def adapter(self, sandbox: Sandbox) -> Iterator[BaseAdapter]:
         made = Adapter(wecom_account(sandbox))
         yield made
         made.close()
 
     @pytest.fixture
-    def unreachable(self, sandbox: Sandbox) -> BaseAdapter:  # noqa: F811
+    def unreachable(self, sandbox: Sandbox) -> BaseAdapter:
         return Adapter(wecom_account(sandbox, base_url="http://127.0.0.1:1"))
 
     @pytest.fixture
-    def dropping(self, sandbox: Sandbox) -> BaseAdapter:  # noqa: F811
+    def dropping(self, sandbox: Sandbox) -> BaseAdapter:
         sandbox.faults("wecom", drop=1.0)
         return Adapter(wecom_account(sandbox))
 
 
-def test_a_batch_of_one_text_is_one_task_and_is_sent_when_confirmed(adapter: Adapter, sandbox: Sandbox) -> None:  # noqa: F811
+def test_a_batch_of_one_text_is_one_task_and_is_sent_when_confirmed(
+    adapter: Adapter, sandbox: Sandbox
+) -> None:
     results = adapter.send(messages(2500))
     assert len({sent.reference.split(":")[0] for sent in results}) == 1
     assert [sent.reference.split(":")[1] for sent in results] == [f"wmCustomer{n:06d}" for n in range(2500)]
@@ -118,14 +124,27 @@ def test_customers_in_the_fail_list_are_refused_and_the_others_held(tmp_path: Pa
         refused = (Outcome.REFUSED, "not_a_contact")
         assert found == {n: (Outcome.HELD, "") if n in {0, 2, 4} else refused for n in range(8)}
         (nobody,) = adapter.send([Outgoing(9, "wmNobody", text="你好")])
-        assert (nobody.outcome, nobody.code, nobody.invalid_address) == (Outcome.REFUSED, "not_a_customer", True)
-        assert {(c.userid, c.external_userid) for c in adapter.contacts()} == {(f"staff{n % 2}", f"wm{n}") for n in range(6)}
+        assert (nobody.outcome, nobody.code, nobody.invalid_address) == (
+            Outcome.REFUSED,
+            "not_a_customer",
+            True,
+        )
+        assert {(c.userid, c.external_userid) for c in adapter.contacts()} == {
+            (f"staff{n % 2}", f"wm{n}") for n in range(6)
+        }
         adapter.close()
 
 
-def test_texts_that_wecom_cannot_carry_are_refused_before_any_call(adapter: Adapter, sandbox: Sandbox) -> None:  # noqa: F811
+def test_texts_that_wecom_cannot_carry_are_refused_before_any_call(
+    adapter: Adapter, sandbox: Sandbox
+) -> None:
     long, empty = adapter.send([*messages(1, "好" * 1334), *messages(1, "", first=1)])
-    assert (long.outcome, long.code, empty.outcome, empty.code) == (Outcome.REFUSED, "too_long", Outcome.REFUSED, "empty")
+    assert (long.outcome, long.code, empty.outcome, empty.code) == (
+        Outcome.REFUSED,
+        "too_long",
+        Outcome.REFUSED,
+        "empty",
+    )
     assert "held" not in sandbox.counters("wecom")
     assert adapter.send(messages(1, "好" * 1333))[0].outcome is Outcome.HELD
 
@@ -137,10 +156,21 @@ def test_a_customer_with_too_many_messages_and_one_who_left_are_bounces(tmp_path
         assert [event.receipt for event in settled(adapter, [first.reference])] == [Receipt.SENT]
         running.call(lambda: running.corp.leave("wmCustomer000001", "staff1"))
         results = adapter.send(messages(2, "second"))
-        events = {event.identity_value[-1]: event for event in settled(adapter, [sent.reference for sent in results])}
+        events = {
+            event.identity_value[-1]: event
+            for event in settled(adapter, [sent.reference for sent in results])
+        }
         adapter.close()
-    assert (events["0"].receipt, events["0"].code, events["0"].permanent) == (Receipt.BOUNCED, "limit_reached", False)
-    assert (events["1"].receipt, events["1"].code, events["1"].permanent) == (Receipt.BOUNCED, "not_a_friend", True)
+    assert (events["0"].receipt, events["0"].code, events["0"].permanent) == (
+        Receipt.BOUNCED,
+        "limit_reached",
+        False,
+    )
+    assert (events["1"].receipt, events["1"].code, events["1"].permanent) == (
+        Receipt.BOUNCED,
+        "not_a_friend",
+        True,
+    )
 
 
 def test_what_waits_tells_nothing_and_is_cancelled_before_it_expires(tmp_path: Path) -> None:
@@ -154,7 +184,9 @@ def test_what_waits_tells_nothing_and_is_cancelled_before_it_expires(tmp_path: P
         events = impatient.poll(iter(references))
         assert {(event.receipt, event.code) for event in events} == {(Receipt.EXPIRED, "unconfirmed")}
         msgid = references[0].split(":")[0]
-        assert running.call(running.corp.confirm, msgid, "staff1") is False, "a cancelled task must not go out"
+        assert running.call(running.corp.confirm, msgid, "staff1") is False, (
+            "a cancelled task must not go out"
+        )
         adapter.close()
 
 
@@ -165,10 +197,14 @@ def test_a_task_is_cancelled_at_its_messages_deadline(tmp_path: Path) -> None:
         soon = adapter.send(messages(2, expires_at=now - dt.timedelta(seconds=1)))
         late = adapter.send(messages(2, expires_at=now + dt.timedelta(hours=1), first=2))
         references = [sent.reference for sent in (*soon, *late)]
-        assert len({reference.split(":")[0] for reference in references}) == 2, "another deadline is another task"
+        assert len({reference.split(":")[0] for reference in references}) == 2, (
+            "another deadline is another task"
+        )
         events = adapter.poll(references)
         adapter.close()
-    assert {(event.receipt, event.reference) for event in events} == {(Receipt.EXPIRED, sent.reference) for sent in soon}
+    assert {(event.receipt, event.reference) for event in events} == {
+        (Receipt.EXPIRED, sent.reference) for sent in soon
+    }
     assert {event.identity_value for event in events} == {"wmCustomer000000", "wmCustomer000001"}
 
 
@@ -181,7 +217,7 @@ def test_a_confirmation_just_before_the_cancellation_counts_as_sent(tmp_path: Pa
         adapter.close()
 
 
-def test_a_lost_answer_is_unknown_and_settled_when_the_task_is_found(sandbox: Sandbox) -> None:  # noqa: F811
+def test_a_lost_answer_is_unknown_and_settled_when_the_task_is_found(sandbox: Sandbox) -> None:
     sandbox.faults("wecom", next=["drop"])
     adapter = Adapter(wecom_account(sandbox))
     results = adapter.send(messages(5, "lost"))
@@ -189,11 +225,13 @@ def test_a_lost_answer_is_unknown_and_settled_when_the_task_is_found(sandbox: Sa
     references = [sent.reference for sent in results]
     events = settled(adapter, references)
     adapter.close()
-    assert {(event.receipt, event.reference) for event in events} == {(Receipt.SENT, ref) for ref in references}
+    assert {(event.receipt, event.reference) for event in events} == {
+        (Receipt.SENT, ref) for ref in references
+    }
 
 
 def test_a_call_that_made_no_task_is_known_so_after_ten_minutes(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sandbox.faults("wecom", next=["drop_before"])
     adapter = Adapter(wecom_account(sandbox))
@@ -201,11 +239,13 @@ def test_a_call_that_made_no_task_is_known_so_after_ten_minutes(
     assert adapter.poll(references) == []
     later = time.time() + 601
     monkeypatch.setattr(wecom.time, "time", lambda: later)
-    assert {(event.receipt, event.code) for event in adapter.poll(references)} == {(Receipt.REJECTED, "not_created")}
+    assert {(event.receipt, event.code) for event in adapter.poll(references)} == {
+        (Receipt.REJECTED, "not_created")
+    }
     adapter.close()
 
 
-def test_a_token_that_ran_out_is_renewed_within_the_call(adapter: Adapter, sandbox: Sandbox) -> None:  # noqa: F811
+def test_a_token_that_ran_out_is_renewed_within_the_call(adapter: Adapter, sandbox: Sandbox) -> None:
     adapter.send(messages(1))
     sandbox.faults("wecom", expired_token=1)
     assert adapter.send(messages(1, first=1))[0].outcome is Outcome.HELD
@@ -216,7 +256,7 @@ def test_a_token_that_ran_out_is_renewed_within_the_call(adapter: Adapter, sandb
     assert caught.value.stops_channel
 
 
-def test_one_token_serves_all_adapters_of_a_process(sandbox: Sandbox) -> None:  # noqa: F811
+def test_one_token_serves_all_adapters_of_a_process(sandbox: Sandbox) -> None:
     for n in range(3):
         one = Adapter(wecom_account(sandbox))
         one.send(messages(1, first=n))
@@ -224,7 +264,9 @@ def test_one_token_serves_all_adapters_of_a_process(sandbox: Sandbox) -> None:  
     assert sandbox.counters("wecom")["tokens"] == 1
 
 
-def test_too_often_is_throttled_and_what_was_made_before_stays_held(adapter: Adapter, sandbox: Sandbox) -> None:  # noqa: F811
+def test_too_often_is_throttled_and_what_was_made_before_stays_held(
+    adapter: Adapter, sandbox: Sandbox
+) -> None:
     sandbox.faults("wecom", next=["ok", "throttle"])
     results = adapter.send([*messages(2, "A"), *messages(2, "B", first=2), *messages(2, "C", first=4)])
     assert [(sent.outcome, sent.code) for sent in results] == (
@@ -236,8 +278,10 @@ def test_too_often_is_throttled_and_what_was_made_before_stays_held(adapter: Ada
     assert (caught.value.retryable, caught.value.retry_after) == (True, 60.0)
 
 
-@pytest.mark.parametrize(("changed", "code"), [({"secret": "other"}, "40001"), ({"corp_id": "wwother"}, "40013")])
-def test_wrong_credentials_stop_the_channel(sandbox: Sandbox, changed: dict[str, str], code: str) -> None:  # noqa: F811
+@pytest.mark.parametrize(
+    ("changed", "code"), [({"secret": "other"}, "40001"), ({"corp_id": "wwother"}, "40013")]
+)
+def test_wrong_credentials_stop_the_channel(sandbox: Sandbox, changed: dict[str, str], code: str) -> None:
     account = wecom_account(sandbox)
     sandbox.change({"wecom": changed})
     with pytest.raises(AdapterError) as caught:
@@ -270,7 +314,9 @@ def request(url: str, body: bytes = b"", method: str = "POST") -> InboundRequest
     return InboundRequest(method, url, {}, dict(parse_qsl(urlsplit(url).query)), body)
 
 
-def event_of(crypto: WeChatCrypto, kind: str = "del_follow_user", event: str = "change_external_contact") -> InboundRequest:
+def event_of(
+    crypto: WeChatCrypto, kind: str = "del_follow_user", event: str = "change_external_contact"
+) -> InboundRequest:
     """An event as another implementation of the envelope writes it."""
     xml = (
         f"<xml><ToUserName><![CDATA[{CORP}]]></ToUserName><CreateTime>1763884800</CreateTime><MsgType>event</MsgType>"
@@ -279,7 +325,9 @@ def event_of(crypto: WeChatCrypto, kind: str = "del_follow_user", event: str = "
     )
     sealed = crypto.encrypt_message(xml, "nonce1", "1763884800")
     signature = sealed.split("<MsgSignature><![CDATA[")[1].split("]")[0]
-    return request(f"https://x/in/3/s/?msg_signature={signature}&timestamp=1763884800&nonce=nonce1", sealed.encode())
+    return request(
+        f"https://x/in/3/s/?msg_signature={signature}&timestamp=1763884800&nonce=nonce1", sealed.encode()
+    )
 
 
 def test_a_customer_who_deletes_the_employee_opts_out_and_a_new_one_follows(adapter: Adapter) -> None:
@@ -301,7 +349,10 @@ def test_an_event_of_somebody_else_is_refused(adapter: Adapter) -> None:
     ):  # fmt: skip
         with pytest.raises(BadSignature):
             adapter.parse_inbound(event_of(crypto))
-    for broken in (request("https://x/?msg_signature=1"), request("https://x/", b"<xml><Encrypt>AA==</Encrypt></xml>")):
+    for broken in (
+        request("https://x/?msg_signature=1"),
+        request("https://x/", b"<xml><Encrypt>AA==</Encrypt></xml>"),
+    ):
         with pytest.raises(BadSignature):
             adapter.parse_inbound(broken)
 
@@ -312,7 +363,9 @@ def test_the_address_check_is_answered_with_the_opened_text(adapter: Adapter) ->
     query = {"msg_signature": signature, "timestamp": "17", "nonce": "n", "echostr": sealed}
     reply = adapter.parse_inbound(InboundRequest("GET", "https://x/", {}, query, b""))
     assert reply.body == b"1616140317555161061"
-    assert WeChatCrypto(TOKEN, KEY, CORP).check_signature(signature, "17", "n", sealed) == "1616140317555161061"
+    assert (
+        WeChatCrypto(TOKEN, KEY, CORP).check_signature(signature, "17", "n", sealed) == "1616140317555161061"
+    )
 
 
 @pytest.mark.parametrize("text", ["", "a", "好" * 100, "x" * 31, "x" * 32, "x" * 33, "<xml>😀</xml>"])

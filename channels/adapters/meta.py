@@ -37,8 +37,22 @@ TOKEN, PERMISSION, FLAGGED = {102, 190}, {10, 200, 294}, 471
 SLOWER = {4, 17, 32, 613, 80000, 80001, 80002, 80003, 80004, 80005, 80006, 80008, 80014}
 PASSING = {1, 2}  # the platform's own trouble
 WAIT_SLOWER, WAIT_PASSING = 300.0, 10.0
-WHOLE = {"CLP", "COP", "CRC", "HUF", "IDR", "ISK", "JPY", "KRW", "PYG", "TWD", "VND"}  # budgets without hundredths
-BY_AUDIENCE = "audience:"  # a flight reference that names an audience instead of an ad set: the ad set is made
+WHOLE = {
+    "CLP",
+    "COP",
+    "CRC",
+    "HUF",
+    "IDR",
+    "ISK",
+    "JPY",
+    "KRW",
+    "PYG",
+    "TWD",
+    "VND",
+}  # budgets without hundredths
+BY_AUDIENCE = (
+    "audience:"  # a flight reference that names an audience instead of an ad set: the ad set is made
+)
 MOST_DAYS = 90
 FIELDS = "date_start,adset_id,account_currency,spend,impressions,clicks,reach,frequency"
 
@@ -70,24 +84,39 @@ class Adapter(BaseAdapter):
     settings: ClassVar[tuple[Setting, ...]] = (
         Setting("account_id", gettext_lazy("Ad account"), gettext_lazy("Begins with act_.")),
         Setting(
-            "token", gettext_lazy("Access token"), gettext_lazy("Of a system user, with ads_management."), "password",
+            "token",
+            gettext_lazy("Access token"),
+            gettext_lazy("Of a system user, with ads_management."),
+            "password",
             secret=True,
         ),
         Setting("app_secret", gettext_lazy("App secret"), kind="password", secret=True),
         Setting(
-            "countries", gettext_lazy("Countries of new ad sets"), gettext_lazy("Two letters each, separated by spaces."),
-            required=False, default="US",
+            "countries",
+            gettext_lazy("Countries of new ad sets"),
+            gettext_lazy("Two letters each, separated by spaces."),
+            required=False,
+            default="US",
         ),
         Setting(
-            "start_active", gettext_lazy("New ad sets start active"),
-            gettext_lazy("They show nothing until somebody puts an ad into them."), "boolean", default=True, required=False,
+            "start_active",
+            gettext_lazy("New ad sets start active"),
+            gettext_lazy("They show nothing until somebody puts an ad into them."),
+            "boolean",
+            default=True,
+            required=False,
         ),
         Setting("version", gettext_lazy("Version of the API"), default="v26.0", required=False),
         Setting(
-            "base_url", gettext_lazy("Address of the API"), kind="url", default="https://graph.facebook.com",
+            "base_url",
+            gettext_lazy("Address of the API"),
+            kind="url",
+            default="https://graph.facebook.com",
             required=False,
         ),
-        Setting("timeout", gettext_lazy("Seconds to wait for Meta"), kind="number", default=60, required=False),
+        Setting(
+            "timeout", gettext_lazy("Seconds to wait for Meta"), kind="number", default=60, required=False
+        ),
     )
 
     def __init__(self, account: Account) -> None:
@@ -125,7 +154,9 @@ class Adapter(BaseAdapter):
 
     def _audience(self, name: str) -> str:
         rules = [{"field": "name", "operator": "EQUAL", "value": name}]
-        for found in self._pages(f"{self._act}/customaudiences", {"fields": "id,name", "filtering": json.dumps(rules)}):
+        for found in self._pages(
+            f"{self._act}/customaudiences", {"fields": "id,name", "filtering": json.dumps(rules)}
+        ):
             if found.get("name") == name:
                 return str(found["id"])
         given = {
@@ -135,7 +166,12 @@ class Adapter(BaseAdapter):
         return str(self._call("POST", f"{self._act}/customaudiences", given)["id"])
 
     def _push(
-        self, method: str, audience: str, schema: str, people: Mapping[str, list[int]], done: list[int],
+        self,
+        method: str,
+        audience: str,
+        schema: str,
+        people: Mapping[str, list[int]],
+        done: list[int],
         failed: dict[int, str],
     ) -> None:
         """One schema's hashes (hash → customers), in calls that belong to one session of Meta's."""
@@ -163,7 +199,9 @@ class Adapter(BaseAdapter):
         told = self._call("GET", audience, {"fields": "approximate_count_lower_bound,operation_status"})
         status = told.get("operation_status") or {}
         if status.get("code") == FLAGGED:
-            raise AdapterError(_("Meta has blocked this audience: %s") % status.get("description", ""), code=str(FLAGGED))
+            raise AdapterError(
+                _("Meta has blocked this audience: %s") % status.get("description", ""), code=str(FLAGGED)
+            )
         size = told.get("approximate_count_lower_bound")
         return int(size) if size is not None and int(size) >= 0 else None
 
@@ -174,16 +212,22 @@ class Adapter(BaseAdapter):
         the ad set of that audience. Returns what Meta now says. Raises :class:`AdapterError`."""
         if not flight.reference:
             raise AdapterError(
-                _("Name the ad set by its id, or write “audience:” and the id of the audience it is for."), code="reference"
+                _("Name the ad set by its id, or write “audience:” and the id of the audience it is for."),
+                code="reference",
             )
         wanted = self._wanted(flight)
         adset = flight.reference
         if adset.startswith(BY_AUDIENCE):
             adset = self._adset_of(adset.removeprefix(BY_AUDIENCE), wanted)
         known = self._adset(adset)
-        changes = {name: value for name, value in wanted.items() if not self._same(name, known.get(name), value)}
+        changes = {
+            name: value for name, value in wanted.items() if not self._same(name, known.get(name), value)
+        }
         if changes:
-            given = {name: value if isinstance(value, str) else json.dumps(value) for name, value in changes.items()}
+            given = {
+                name: value if isinstance(value, str) else json.dumps(value)
+                for name, value in changes.items()
+            }
             self._call("POST", adset, given)
             known = self._adset(adset)
         return self._told(adset, known)
@@ -194,12 +238,18 @@ class Adapter(BaseAdapter):
         wanted: dict[str, Any] = {
             "lifetime_budget": str(int((flight.budget * self._minor).to_integral_value())),
             "start_time": dt.datetime.combine(flight.starts_on, dt.time(), zone).isoformat(),
-            "end_time": dt.datetime.combine(flight.ends_on + dt.timedelta(days=1), dt.time(), zone).isoformat(),
+            "end_time": dt.datetime.combine(
+                flight.ends_on + dt.timedelta(days=1), dt.time(), zone
+            ).isoformat(),
         }
         if flight.cap_exposures:
             days = max(1, min(MOST_DAYS, flight.cap_days or (flight.ends_on - flight.starts_on).days + 1))
             wanted["frequency_control_specs"] = [
-                {"event": "IMPRESSIONS", "interval_days": days, "max_frequency": min(MOST_DAYS, flight.cap_exposures)}
+                {
+                    "event": "IMPRESSIONS",
+                    "interval_days": days,
+                    "max_frequency": min(MOST_DAYS, flight.cap_exposures),
+                }
             ]
         return wanted
 
@@ -276,7 +326,9 @@ class Adapter(BaseAdapter):
         except AdapterError as error:
             return Checked(False, str(error))
         if about.get("account_status") not in {None, 1}:
-            return Checked(False, _("Meta has disabled this ad account (status %s).") % about["account_status"])
+            return Checked(
+                False, _("Meta has disabled this ad account (status %s).") % about["account_status"]
+            )
         facts = {name: str(about.get(name, "")) for name in ("name", "currency", "timezone_name")}
         return Checked(True, _("Meta lets us into “%(name)s”.") % facts, facts)
 
@@ -288,7 +340,9 @@ class Adapter(BaseAdapter):
     @property
     def _account_facts(self) -> dict[str, Any]:
         if self._about is None:
-            self._about = self._call("GET", self._act, {"fields": "name,currency,timezone_name,account_status"})
+            self._about = self._call(
+                "GET", self._act, {"fields": "name,currency,timezone_name,account_status"}
+            )
         return self._about
 
     @property
@@ -317,7 +371,9 @@ class Adapter(BaseAdapter):
         """One call, with the proof that the token is ours. Raises :class:`AdapterError`: all verbs may be repeated,
         so a lost answer is a call to repeat."""
         if self._http is None:
-            self._http = httpx.Client(base_url=self._base, timeout=float(self.account.settings.get("timeout") or 60))
+            self._http = httpx.Client(
+                base_url=self._base, timeout=float(self.account.settings.get("timeout") or 60)
+            )
         token = str(self.account.credentials.get("token") or "")
         secret = str(self.account.credentials.get("app_secret") or "")
         proof = hmac.new(secret.encode(), token.encode(), hashlib.sha256).hexdigest()
@@ -393,7 +449,11 @@ def _regained(answer: httpx.Response) -> float:
     """Seconds until Meta lets us in again, where its usage header tells."""
     try:
         usage = json.loads(answer.headers.get("x-business-use-case-usage", "{}"))
-        minutes = [int(entry.get("estimated_time_to_regain_access") or 0) for entries in usage.values() for entry in entries]
+        minutes = [
+            int(entry.get("estimated_time_to_regain_access") or 0)
+            for entries in usage.values()
+            for entry in entries
+        ]
     except (ValueError, AttributeError, TypeError):
         return WAIT_SLOWER
     return max(minutes, default=0) * 60.0 or WAIT_SLOWER

@@ -75,51 +75,92 @@ class Adapter(BaseAdapter):
         Setting("host", gettext_lazy("SMSC"), gettext_lazy("Such as smpp.example.com.")),
         Setting("port", gettext_lazy("Port"), kind="number", default=2775),
         Setting("tls", gettext_lazy("TLS"), kind="boolean", default=False, required=False),
-        Setting("verify", gettext_lazy("Check the server's certificate"), kind="boolean", default=True, required=False),
+        Setting(
+            "verify",
+            gettext_lazy("Check the server's certificate"),
+            kind="boolean",
+            default=True,
+            required=False,
+        ),
         Setting("system_id", gettext_lazy("System id")),
         Setting("password", gettext_lazy("Password"), kind="password", secret=True, required=False),
         Setting("system_type", gettext_lazy("System type"), required=False),
-        Setting("source", gettext_lazy("Sender"), gettext_lazy("The number or name recipients see, such as 10690000.")),
         Setting(
-            "signature", gettext_lazy("Signature"),
-            gettext_lazy("For mainland China: the approved signature, put in 【】 before every message."), required=False,
+            "source",
+            gettext_lazy("Sender"),
+            gettext_lazy("The number or name recipients see, such as 10690000."),
         ),
         Setting(
-            "country", gettext_lazy("Country of the recipients"),
-            gettext_lazy("Two letters, such as CN; empty: several."), required=False,
+            "signature",
+            gettext_lazy("Signature"),
+            gettext_lazy("For mainland China: the approved signature, put in 【】 before every message."),
+            required=False,
         ),
         Setting(
-            "bind", gettext_lazy("Sessions"), kind="choice", default="separate", choices=(
+            "country",
+            gettext_lazy("Country of the recipients"),
+            gettext_lazy("Two letters, such as CN; empty: several."),
+            required=False,
+        ),
+        Setting(
+            "bind",
+            gettext_lazy("Sessions"),
+            kind="choice",
+            default="separate",
+            choices=(
                 ("separate", gettext_lazy("A transmitter to send, a receiver for receipts")),
                 ("transceiver", gettext_lazy("Transceivers for both")),
             ),
         ),
         Setting(
-            "window", gettext_lazy("Window"),
-            gettext_lazy("Messages on their way without an answer; as the SMSC permits."), "number", default=100,
+            "window",
+            gettext_lazy("Window"),
+            gettext_lazy("Messages on their way without an answer; as the SMSC permits."),
+            "number",
+            default=100,
         ),
-        Setting("receipts", gettext_lazy("Ask for delivery receipts"), kind="boolean", default=True, required=False),
         Setting(
-            "message_ids", gettext_lazy("Message ids"), kind="choice", default="same", choices=(
+            "receipts",
+            gettext_lazy("Ask for delivery receipts"),
+            kind="boolean",
+            default=True,
+            required=False,
+        ),
+        Setting(
+            "message_ids",
+            gettext_lazy("Message ids"),
+            kind="choice",
+            default="same",
+            choices=(
                 ("same", gettext_lazy("Written alike in answers and receipts")),
                 ("hex_then_decimal", gettext_lazy("Hexadecimal in answers, decimal in receipts")),
                 ("decimal_then_hex", gettext_lazy("Decimal in answers, hexadecimal in receipts")),
             ),
         ),
         Setting(
-            "reference_tlv", gettext_lazy("Parameter for our reference"),
-            gettext_lazy("A vendor parameter (such as 0x1401) that the SMSC repeats in receipts; empty: none."),
+            "reference_tlv",
+            gettext_lazy("Parameter for our reference"),
+            gettext_lazy(
+                "A vendor parameter (such as 0x1401) that the SMSC repeats in receipts; empty: none."
+            ),
             required=False,
         ),
         Setting(
-            "receipt_zone", gettext_lazy("Time zone of receipts"),
-            gettext_lazy("Such as Asia/Shanghai; empty: the time of arrival counts."), required=False,
+            "receipt_zone",
+            gettext_lazy("Time zone of receipts"),
+            gettext_lazy("Such as Asia/Shanghai; empty: the time of arrival counts."),
+            required=False,
         ),
         Setting(
-            "opt_out_words", gettext_lazy("Replies that opt out"), gettext_lazy("Separated by spaces."), required=False,
+            "opt_out_words",
+            gettext_lazy("Replies that opt out"),
+            gettext_lazy("Separated by spaces."),
+            required=False,
             default="STOP STOPALL UNSUBSCRIBE CANCEL END QUIT TD T R 退订",
         ),
-        Setting("timeout", gettext_lazy("Seconds to wait for the SMSC"), kind="number", default=10, required=False),
+        Setting(
+            "timeout", gettext_lazy("Seconds to wait for the SMSC"), kind="number", default=10, required=False
+        ),
     )
 
     def __init__(self, account: Account) -> None:
@@ -232,10 +273,14 @@ class Adapter(BaseAdapter):
         reference = self._reading.answer_id(flight.ids[-1]) if flight.ids else ""
         if not n:
             address = flight.message.address.lstrip("+")
-            code, text = ("0x0B", "the address is no phone number") if not address.isdigit() else ("empty", "no text")
+            code, text = (
+                ("0x0B", "the address is no phone number") if not address.isdigit() else ("empty", "no text")
+            )
             return Sent(attempt, Outcome.REFUSED, code=code, text=text, invalid_address=code == "0x0B")
         if flight.unanswered:
-            return Sent(attempt, Outcome.UNKNOWN, reference, code="lost", text="sent, but never answered", parts=n)
+            return Sent(
+                attempt, Outcome.UNKNOWN, reference, code="lost", text="sent, but never answered", parts=n
+            )
         if len(flight.ids) == n:
             return Sent(attempt, Outcome.ACCEPTED, reference, parts=n)
         if flight.ids:
@@ -344,7 +389,9 @@ class Adapter(BaseAdapter):
         )  # fmt: skip
         password = str(self.account.credentials.get("password") or "")
         try:
-            session.open(command, str(told.get("system_id") or ""), password, str(told.get("system_type") or ""))
+            session.open(
+                command, str(told.get("system_id") or ""), password, str(told.get("system_type") or "")
+            )
         except Rejected as error:
             stops = error.status in STOPS
             raise AdapterError(
@@ -407,4 +454,3 @@ def _validity(until: dt.datetime | None) -> str:
     if until is None or until - dt.datetime.now(dt.UTC) > LONGEST_VALIDITY:
         return ""
     return f"{until.astimezone(dt.UTC):%y%m%d%H%M%S}000+"
-

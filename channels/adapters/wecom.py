@@ -50,7 +50,9 @@ EVENTS = {"add_external_contact": ResponseKind.FOLLOW, "del_follow_user": Respon
 _ENCRYPTED = re.compile(rb"<Encrypt>(?:<!\[CDATA\[)?([A-Za-z0-9+/=]+)(?:\]\]>)?</Encrypt>")
 _FIELD = re.compile(r"<(\w+)>(?:<!\[CDATA\[(.*?)\]\]>|([^<]*))</\1>", re.DOTALL)
 
-_tokens: dict[tuple[str, str, str], tuple[str, float]] = {}  # (address, corp, digest of the secret) → token, until
+_tokens: dict[
+    tuple[str, str, str], tuple[str, float]
+] = {}  # (address, corp, digest of the secret) → token, until
 _tokens_lock = threading.Lock()
 
 
@@ -86,20 +88,40 @@ class Adapter(BaseAdapter):
     batch_size = MOST_RECIPIENTS  # each call is one task an employee must confirm: the fewer the better
     settings: ClassVar[tuple[Setting, ...]] = (
         Setting("corp_id", gettext_lazy("Corp id"), gettext_lazy("Begins with ww.")),
-        Setting("secret", gettext_lazy("Secret"), gettext_lazy("Of the customer contact app."), "password", secret=True),
         Setting(
-            "confirm_hours", gettext_lazy("Hours an employee has to confirm"),
-            gettext_lazy("After them the task is cancelled, and its touches are free again."), "number", default=24,
-        ),
-        Setting("callback_token", gettext_lazy("Callback token"), kind="password", secret=True, required=False),
-        Setting(
-            "callback_aes_key", gettext_lazy("Callback EncodingAESKey"), kind="password", secret=True, required=False,
+            "secret",
+            gettext_lazy("Secret"),
+            gettext_lazy("Of the customer contact app."),
+            "password",
+            secret=True,
         ),
         Setting(
-            "base_url", gettext_lazy("Address of the API"), kind="url", default="https://qyapi.weixin.qq.com",
+            "confirm_hours",
+            gettext_lazy("Hours an employee has to confirm"),
+            gettext_lazy("After them the task is cancelled, and its touches are free again."),
+            "number",
+            default=24,
+        ),
+        Setting(
+            "callback_token", gettext_lazy("Callback token"), kind="password", secret=True, required=False
+        ),
+        Setting(
+            "callback_aes_key",
+            gettext_lazy("Callback EncodingAESKey"),
+            kind="password",
+            secret=True,
             required=False,
         ),
-        Setting("timeout", gettext_lazy("Seconds to wait for WeCom"), kind="number", default=15, required=False),
+        Setting(
+            "base_url",
+            gettext_lazy("Address of the API"),
+            kind="url",
+            default="https://qyapi.weixin.qq.com",
+            required=False,
+        ),
+        Setting(
+            "timeout", gettext_lazy("Seconds to wait for WeCom"), kind="number", default=15, required=False
+        ),
     )
 
     def __init__(self, account: Account) -> None:
@@ -125,7 +147,13 @@ class Adapter(BaseAdapter):
                     raise
                 wait = error.retry_after or RETRY[-1]
                 results += [
-                    Sent(message.attempt_id, Outcome.THROTTLED, code=error.code, text=str(error)[:200], retry_after=wait)
+                    Sent(
+                        message.attempt_id,
+                        Outcome.THROTTLED,
+                        code=error.code,
+                        text=str(error)[:200],
+                        retry_after=wait,
+                    )
                     for left in groups[position:]
                     for message in left
                 ]
@@ -224,7 +252,7 @@ class Adapter(BaseAdapter):
         self, mark: str, wanted: dict[str, str], tasks: dict[str, dict[str, str]], events: list[Inbound]
     ) -> None:
         """A call whose answer was lost: the task has its text and its time, if it was made."""
-        digest, _sep, seconds = mark[len(MAYBE):].partition(".")
+        digest, _sep, seconds = mark[len(MAYBE) :].partition(".")
         began = int(seconds)
         left = dict(wanted)
         for task in self._tasks_between(began - LOOK_AROUND, began + LOOK_AROUND):
@@ -237,7 +265,8 @@ class Adapter(BaseAdapter):
         if left and time.time() > began + 2 * LOOK_AROUND:
             now = dt.datetime.now(dt.UTC)
             events += [
-                self._event(reference, ext, Receipt.REJECTED, "not_created", now) for ext, reference in left.items()
+                self._event(reference, ext, Receipt.REJECTED, "not_created", now)
+                for ext, reference in left.items()
             ]
 
     def _settled(self, msgid: str, wanted: Mapping[str, str]) -> list[Inbound]:
@@ -252,7 +281,9 @@ class Adapter(BaseAdapter):
             else:
                 code = {NOT_A_FRIEND: "not_a_friend", LIMIT_REACHED: "limit_reached"}.get(status, str(status))
                 events.append(
-                    self._event(wanted[ext], ext, Receipt.BOUNCED, code, when, permanent=status == NOT_A_FRIEND)
+                    self._event(
+                        wanted[ext], ext, Receipt.BOUNCED, code, when, permanent=status == NOT_A_FRIEND
+                    )
                 )
         return events
 
@@ -275,7 +306,10 @@ class Adapter(BaseAdapter):
         hours = float(self.account.settings.get("confirm_hours") or 24)
         until = now - hours * 3600
         # WeCom lists a month at most; a task that is older than the list goes back is overdue all the more.
-        recent = {task["msgid"]: task["create_time"] for task in self._tasks_between(now - 30 * 86400, now + LOOK_AROUND)}
+        recent = {
+            task["msgid"]: task["create_time"]
+            for task in self._tasks_between(now - 30 * 86400, now + LOOK_AROUND)
+        }
         return late + [msgid for msgid in wanted if recent.get(msgid, 0) <= until]
 
     def _expire(self, msgid: str, wanted: Mapping[str, str]) -> list[Inbound]:
@@ -308,13 +342,19 @@ class Adapter(BaseAdapter):
     def contacts(self) -> Iterator[Contact]:
         """Every customer of every employee, page by page. Raises :class:`AdapterError`."""
         try:
-            employees = self._call("GET", "externalcontact/get_follow_user_list", None).get("follow_user") or []
+            employees = (
+                self._call("GET", "externalcontact/get_follow_user_list", None).get("follow_user") or []
+            )
             for start in range(0, len(employees), 100):
                 body = {"userid_list": employees[start : start + 100]}
-                for row in self._pages("externalcontact/batch/get_by_user", body, "external_contact_list", 100):
+                for row in self._pages(
+                    "externalcontact/batch/get_by_user", body, "external_contact_list", 100
+                ):
                     contact, follow = row["external_contact"], row["follow_info"]
                     added_at = dt.datetime.fromtimestamp(int(follow.get("createtime") or 0), dt.UTC)
-                    yield Contact(follow["userid"], contact["external_userid"], contact.get("name", ""), added_at)
+                    yield Contact(
+                        follow["userid"], contact["external_userid"], contact.get("name", ""), added_at
+                    )
         except (_Errcode, _MayHaveArrived) as error:
             raise _as_adapter_error(error) from error
 
@@ -327,7 +367,10 @@ class Adapter(BaseAdapter):
         found = _ENCRYPTED.search(request.body)
         if not found:
             raise BadSignature("no Encrypt element")
-        told = {name: cdata or plain for name, cdata, plain in _FIELD.findall(self._opened(request, found[1].decode()))}
+        told = {
+            name: cdata or plain
+            for name, cdata, plain in _FIELD.findall(self._opened(request, found[1].decode()))
+        }
         kind = told.get("ChangeType", "")
         response = EVENTS.get(kind) if told.get("Event") == "change_external_contact" else None
         if response is None:
@@ -352,7 +395,9 @@ class Adapter(BaseAdapter):
             raise BadSignature("the channel has no callback token or EncodingAESKey")
         query = request.query
         given = query.get("msg_signature", "")
-        if not wecom_crypto.signed_by(token, query.get("timestamp", ""), query.get("nonce", ""), encrypted, given):
+        if not wecom_crypto.signed_by(
+            token, query.get("timestamp", ""), query.get("nonce", ""), encrypted, given
+        ):
             raise BadSignature("msg_signature does not match")
         try:
             return wecom_crypto.unseal(key, encrypted, self._corp)
@@ -364,7 +409,9 @@ class Adapter(BaseAdapter):
     def check(self) -> Checked:
         """Get a token and count the employees who have customers."""
         try:
-            employees = self._call("GET", "externalcontact/get_follow_user_list", None).get("follow_user") or []
+            employees = (
+                self._call("GET", "externalcontact/get_follow_user_list", None).get("follow_user") or []
+            )
         except (AdapterError, _Errcode, _MayHaveArrived) as error:
             return Checked(False, str(error))
         text = _("WeCom lets us in; %(n)d employees have customers.") % {"n": len(employees)}
@@ -375,7 +422,9 @@ class Adapter(BaseAdapter):
             self._http.close()
             self._http = None
 
-    def _pages(self, path: str, body: dict[str, Any], rows: str, limit: int = PAGE) -> Iterator[dict[str, Any]]:
+    def _pages(
+        self, path: str, body: dict[str, Any], rows: str, limit: int = PAGE
+    ) -> Iterator[dict[str, Any]]:
         cursor = ""
         while True:
             answer = self._call("POST", path, {**body, "limit": limit, "cursor": cursor})
@@ -411,7 +460,9 @@ class Adapter(BaseAdapter):
         if token and not renew and time.monotonic() < until:
             return token
         try:
-            answer = self._request("GET", "/cgi-bin/gettoken", {"corpid": self._corp, "corpsecret": self._secret}, None)
+            answer = self._request(
+                "GET", "/cgi-bin/gettoken", {"corpid": self._corp, "corpsecret": self._secret}, None
+            )
         except _MayHaveArrived as error:  # asking for a token changes nothing
             raise AdapterError(str(error), code="lost", retryable=True, retry_after=RETRY[-1]) from error
         if answer.get("errcode"):

@@ -10,11 +10,15 @@ from channels.sandbox.server import Sandbox
 
 
 def add_options(parser: argparse.ArgumentParser, directory: Path) -> None:
-    parser.add_argument("--dir", type=Path, default=directory, help="Where log, ports and population are kept.")
+    parser.add_argument(
+        "--dir", type=Path, default=directory, help="Where log, ports and population are kept."
+    )
     parser.add_argument("--ports", default="", help=f"0 for free ones, or side=port,… of {', '.join(SIDES)}.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--seed", type=int, help="Chance is drawn from it (default: the configuration's, 1).")
-    parser.add_argument("--config", type=Path, help="JSON file (default: config.json of the folder, if there).")
+    parser.add_argument(
+        "--config", type=Path, help="JSON file (default: config.json of the folder, if there)."
+    )
 
 
 def ports_of(text: str) -> dict[str, int] | int | None:

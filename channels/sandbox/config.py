@@ -26,7 +26,9 @@ class Smtp:
     password: str = ""
     unknown_share: float = 0.0  # of addresses that do not exist: 550 5.1.1 at RCPT
     bounce_share: float = 0.0  # of addresses that take the message and bounce it later
-    dkim_keys: dict[str, str] = field(default_factory=dict)  # DNS name → TXT record; signatures are then verified
+    dkim_keys: dict[str, str] = field(
+        default_factory=dict
+    )  # DNS name → TXT record; signatures are then verified
     dkim_required: bool = False
     webhook: str = ""  # delivery events are posted here, see smtp.py; a path is one of market.app_url
     webhook_key: str = ""

@@ -42,7 +42,9 @@ def app(sandbox: "Sandbox") -> web.Application:
     async def deliver(body: dict[str, Any]) -> Any:
         return sandbox.account.deliver(body["adset"], dt.date.fromisoformat(body["day"]))
 
-    def door(handler: Callable[[dict[str, Any]], Awaitable[Any]]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    def door(
+        handler: Callable[[dict[str, Any]], Awaitable[Any]],
+    ) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def open_door(request: web.Request) -> web.Response:
             try:
                 return web.json_response(await handler(await request.json()))

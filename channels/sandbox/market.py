@@ -108,7 +108,9 @@ def _mix(x: Hashes) -> Hashes:
 def draw(seed: int, purpose: str, people: Hashes, *keys: Any) -> Floats:
     """One number in (0, 1) a person (and key): the same for the same arguments, else independent."""
     with np.errstate(over="ignore"):
-        state = _mix(people + np.uint64(seed % 2**64) * _GOLDEN + PURPOSES[purpose] * np.uint64(0xD1342543DE82EF95))
+        state = _mix(
+            people + np.uint64(seed % 2**64) * _GOLDEN + PURPOSES[purpose] * np.uint64(0xD1342543DE82EF95)
+        )
         for key in keys:
             state = _mix(state + (np.asarray(key).astype(np.uint64) + np.uint64(1)) * _GOLDEN)
     return ((state >> np.uint64(11)).astype(np.float64) + 0.5) / 2.0**53
@@ -143,7 +145,9 @@ def added(truth: Truth, media: Ints, ordinals: Ints) -> Floats:
 
 def leaving(truth: Truth, media: Ints, ordinals: Ints) -> Floats:
     """Probability that touch k makes a person leave the medium."""
-    return np.minimum(1.0, truth.table("opt_out")[media] * truth.table("opt_out_growth")[media] ** (ordinals - 1))
+    return np.minimum(
+        1.0, truth.table("opt_out")[media] * truth.table("opt_out_growth")[media] ** (ordinals - 1)
+    )
 
 
 # -- reactions to touches ------------------------------------------------------------------------------------
@@ -171,13 +175,19 @@ def react(truth: Truth, people: Hashes, media: Ints, ordinals: Ints, contexts: I
         wait = -days * np.log(draw(seed, purpose + "_wait", people, *keys))
         return np.where(draw(seed, purpose, people, *keys) < chances, wait, np.nan)
 
-    order = when("order", responsiveness(truth, people, media) * added(truth, media, ordinals), truth.order_days)
+    order = when(
+        "order", responsiveness(truth, people, media) * added(truth, media, ordinals), truth.order_days
+    )
     click = when("click", truth.table("click")[media] * fade * taste, truth.click_days)
     # Most of those who buy because of a touch come through its link: before the order, not after it.
-    through = ~np.isnan(order) & (truth.table("click")[media] > 0) & (draw(seed, "click_wait", people, *keys) < 0.7)
+    through = (
+        ~np.isnan(order) & (truth.table("click")[media] > 0) & (draw(seed, "click_wait", people, *keys) < 0.7)
+    )
     click = np.where(through, np.fmin(click, order * 0.5), click)
     opened = when("open", np.minimum(1.0, truth.table("open")[media] * fade * taste), truth.open_days)
-    opened = np.where(~np.isnan(click) & (truth.table("open")[media] > 0), np.fmin(opened, click * 0.9), opened)
+    opened = np.where(
+        ~np.isnan(click) & (truth.table("open")[media] > 0), np.fmin(opened, click * 0.9), opened
+    )
     replies = draw(seed, "reply", people, *keys) < truth.table("reply")[media] * fade
     leaves = when("opt_out", leaving(truth, media, ordinals), truth.click_days)
     amount = np.where(np.isnan(order), np.nan, _amounts(truth, "amount", people, *keys))
@@ -264,7 +274,9 @@ def simulate_history(
 ) -> History:
     """What came of touches in the past, and the orders of days ``first_day`` to ``last_day`` (inclusive, numbers of
     any fixed calendar). Orders that touches caused keep their day, even behind the last one."""
-    context = touches.context if touches.context is not None else np.zeros(len(touches.person), dtype=np.int64)
+    context = (
+        touches.context if touches.context is not None else np.zeros(len(touches.person), dtype=np.int64)
+    )
     ordinal = _ordinals(touches, context)
     who = people[touches.person]
     found = react(truth, who, touches.medium, ordinal, context)
@@ -312,7 +324,9 @@ def _still_in(touches: Touches, context: Ints, ordinal: Ints, leaves: Bools) -> 
     """Touches at or before the one after which the person leaves that medium, in that context."""
     if not len(ordinal):
         return np.zeros(0, dtype=bool)
-    groups = np.unique(np.stack((touches.person, touches.medium, context), axis=1), axis=0, return_inverse=True)[1]
+    groups = np.unique(
+        np.stack((touches.person, touches.medium, context), axis=1), axis=0, return_inverse=True
+    )[1]
     groups = groups.reshape(-1)
     last = np.full(groups.max() + 1, np.iinfo(np.int64).max)
     np.minimum.at(last, groups[leaves], ordinal[leaves])

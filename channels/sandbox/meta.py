@@ -39,7 +39,9 @@ ADSET_FIELDS = {
 class GraphError(Exception):
     """An error envelope."""
 
-    def __init__(self, code: int, text: str, *, status: int = 400, subcode: int = 0, kind: str = "OAuthException"):
+    def __init__(
+        self, code: int, text: str, *, status: int = 400, subcode: int = 0, kind: str = "OAuthException"
+    ):
         super().__init__(text)
         self.status = status
         self.body = {"error": {"message": text, "type": kind, "code": code, "fbtrace_id": "Sandbox"}}
@@ -128,7 +130,9 @@ class Account:
             try:
                 self._check(request, given)
                 if request.method != "GET":
-                    fault = self.config.faults.decide(self.seed, digest(request.path, repr(sorted(given.items()))))
+                    fault = self.config.faults.decide(
+                        self.seed, digest(request.path, repr(sorted(given.items())))
+                    )
                 if fault is Fault.THROTTLE:
                     raise GraphError(80004, "There have been too many calls to this ad-account.")
                 if fault is Fault.REFUSE:
@@ -149,15 +153,21 @@ class Account:
             raise GraphError(104, "An access token is required to request this resource.", status=401)
         if self.config.faults.expired_token > 0:
             self.config.faults.expired_token -= 1
-            raise GraphError(190, "Error validating access token: Session has expired", status=401, subcode=463)
+            raise GraphError(
+                190, "Error validating access token: Session has expired", status=401, subcode=463
+            )
         if token != self.config.token:
             raise GraphError(190, "Invalid OAuth access token.", status=401)
         proof = hmac.new(self.config.app_secret.encode(), token.encode(), hashlib.sha256).hexdigest()
         if not hmac.compare_digest(given.get("appsecret_proof", ""), proof):
-            raise GraphError(100, "Invalid appsecret_proof provided in the API argument", kind="GraphMethodException")
+            raise GraphError(
+                100, "Invalid appsecret_proof provided in the API argument", kind="GraphMethodException"
+            )
         account = request.match_info.get("account")
         if account is not None and account != self.config.account_id:
-            raise GraphError(100, f"Unsupported request: {account} does not exist or is not permitted", subcode=33)
+            raise GraphError(
+                100, f"Unsupported request: {account} does not exist or is not permitted", subcode=33
+            )
         if self.config.per_hour:
             now = time.time()
             self._calls = [at for at in self._calls if at > now - 3600]
@@ -220,7 +230,11 @@ class Account:
         key, stored = self._object(request)
         shown = self._shown(key, stored)
         wanted = given.get("fields")
-        return {name: shown[name] for name in ["id", *wanted.split(",")] if name in shown} if wanted else {"id": key}
+        return (
+            {name: shown[name] for name in ["id", *wanted.split(",")] if name in shown}
+            if wanted
+            else {"id": key}
+        )
 
     async def _create_audience(self, request: web.Request, given: dict[str, str]) -> dict[str, Any]:
         if not given.get("name"):
@@ -235,7 +249,9 @@ class Account:
         for name in ("name", "objective", "special_ad_categories"):
             if name not in given:
                 raise GraphError(100, f"(#100) Missing parameter: {name}")
-        return self._new("campaign", {"name": given["name"], "objective": given["objective"], "status": "ACTIVE"})
+        return self._new(
+            "campaign", {"name": given["name"], "objective": given["objective"], "status": "ACTIVE"}
+        )
 
     async def _create_adset(self, request: web.Request, given: dict[str, str]) -> dict[str, Any]:
         for name in ("name", "campaign_id", "billing_event", "optimization_goal", "targeting"):
@@ -258,7 +274,9 @@ class Account:
         fields: dict[str, Any] = {name: value for name, value in given.items() if name in ADSET_FIELDS}
         merged = {**stored, **fields}
         for name in ("daily_budget", "lifetime_budget"):
-            if name in fields and (not fields[name].isdigit() or (int(fields[name]) and int(fields[name]) < 100)):
+            if name in fields and (
+                not fields[name].isdigit() or (int(fields[name]) and int(fields[name]) < 100)
+            ):
                 raise GraphError(100, f"{name} must be whole minor units, at least 100", subcode=1885272)
         if int(merged.get("lifetime_budget") or 0) and not merged.get("end_time"):
             raise GraphError(100, "a lifetime budget needs an end_time", subcode=1487793)
@@ -317,7 +335,13 @@ class Account:
                 hashes.extend(value for value in values if value)
         self._change(key, hashes, add=add)
         self.log.write(
-            KIND, "users", verdict="accepted", attempt="", verb="add" if add else "remove", audience=key, hashes=hashes
+            KIND,
+            "users",
+            verdict="accepted",
+            attempt="",
+            verb="add" if add else "remove",
+            audience=key,
+            hashes=hashes,
         )
         self.count("added" if add else "removed", len(hashes))
         session = _json(given, "session", dict) or {}
@@ -387,15 +411,25 @@ class Account:
             ends = (_time(stored["end_time"], self._zone) - dt.timedelta(microseconds=1)).date()
         targeting = stored.get("targeting") or {}
         people = self._people_in(str(one["id"]) for one in targeting.get("custom_audiences", ()))
-        if stored.get("status") != "ACTIVE" or not starts <= day <= ends or len(people) < self.config.minimum_audience:
+        if (
+            stored.get("status") != "ACTIVE"
+            or not starts <= day <= ends
+            or len(people) < self.config.minimum_audience
+        ):
             return figures
-        most = int(min(self._affordable(adset, stored, day, starts, ends), self._capped(adset, stored, day, len(people))))
+        most = int(
+            min(
+                self._affordable(adset, stored, day, starts, ends),
+                self._capped(adset, stored, day, len(people)),
+            )
+        )
         until = int(most * share)
         if until <= figures["impressions"]:
             return figures
         first = figures["impressions"]
         clicks = sum(
-            chance(self.seed, "ad click", f"{adset} {day} {n}") < self.config.click_share for n in range(first, until)
+            chance(self.seed, "ad click", f"{adset} {day} {n}") < self.config.click_share
+            for n in range(first, until)
         )
         figures = {
             "impressions": until, "people": len(people), "reach": max(figures["reach"], min(until, len(people))),
@@ -408,7 +442,9 @@ class Account:
             self.arrived([int(people[n % len(people)]) for n in range(first, until)], adset)
         return figures
 
-    def _affordable(self, adset: str, stored: dict[str, Any], day: dt.date, starts: dt.date, ends: dt.date) -> float:
+    def _affordable(
+        self, adset: str, stored: dict[str, Any], day: dt.date, starts: dt.date, ends: dt.date
+    ) -> float:
         """Impressions that the day's budget buys; a lifetime budget is spread over the days left."""
         daily = int(stored.get("daily_budget") or 0) / 100
         lifetime = int(stored.get("lifetime_budget") or 0) / 100
@@ -449,7 +485,9 @@ class Account:
         if unknown:
             raise GraphError(100, f"{unknown[0]} is not valid for fields param")
         rows = []
-        for (adset, day), figures in sorted(self.delivered.items(), key=lambda item: (item[0][1], item[0][0])):
+        for (adset, day), figures in sorted(
+            self.delivered.items(), key=lambda item: (item[0][1], item[0][0])
+        ):
             if since <= dt.date.fromisoformat(day) <= until and figures["impressions"]:
                 row = {
                     "date_start": day, "date_stop": day, "adset_id": adset,

@@ -45,7 +45,8 @@ def write_population(path: Path | str, people: Iterable[Person]) -> int:
 def hashes_of(keys: Iterable[str]) -> npt.NDArray[np.uint64]:
     """A stable 64-bit number a person, from the key."""
     return np.fromiter(
-        (int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest()) for key in keys), dtype=np.uint64
+        (int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest()) for key in keys),
+        dtype=np.uint64,
     )
 
 

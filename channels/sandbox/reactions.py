@@ -30,9 +30,7 @@ from channels.sandbox.people import Population
 
 KIND = "market"
 DAY = 86400.0
-PHONE_BROWSER = (
-    "Mozilla/5.0 (iPhone; CPU iPhone OS 19_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148"
-)
+PHONE_BROWSER = "Mozilla/5.0 (iPhone; CPU iPhone OS 19_1 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148"
 SCANNER = "Mozilla/5.0 (compatible; Sandbox URL scanner)"
 TRIES, PATIENCE = 8, 2.0
 AGAIN = {409, 429}  # the same call still runs; too many calls
@@ -96,7 +94,9 @@ class Crowd:
         for line in read_log(self.log.directory.parent, KIND):
             now = max(now, line.get("day", 0.0))
             if line["event"] == "touch":
-                self._memory[line["row"], line["medium"]] = Memory(line["ordinal"], line["day"], line["occasion"])
+                self._memory[line["row"], line["medium"]] = Memory(
+                    line["ordinal"], line["day"], line["occasion"]
+                )
                 waiting |= {action["id"]: (due, action) for due, action in line["actions"]}
             elif line["event"] == "left":
                 self._memory.setdefault((line["row"], line["medium"]), Memory()).left = True
@@ -168,7 +168,10 @@ class Crowd:
         people = self.people.hashes[[touch.row for touch in touches]]
         media = np.array([truth.code(touch.medium) for touch in touches])
         found = react(truth, people, media, ordinals, occasions)
-        waits = {name: getattr(found, name).tolist() for name in ("open", "click", "reply", "opt_out", "order", "amount")}
+        waits = {
+            name: getattr(found, name).tolist()
+            for name in ("open", "click", "reply", "opt_out", "order", "amount")
+        }
         scanned = (draw(truth.seed, "scanner", people) < truth.scanner_share).tolist()
         for n, touch in enumerate(touches):
             ordinal, occasion = memories[n]
@@ -202,7 +205,10 @@ class Crowd:
             chosen = links[int(chance(self.truth.seed, "link", name) * len(links))]
             yield waits["click"], {"do": "get", "url": chosen, "as": "click"}
         if not math.isnan(waits["reply"]) and touch.number:
-            yield waits["reply"], {"do": "reply", "row": touch.row, "to": touch.number, "text": "请问还有货吗？"}
+            yield (
+                waits["reply"],
+                {"do": "reply", "row": touch.row, "to": touch.number, "text": "请问还有货吗？"},
+            )
         if not math.isnan(waits["opt_out"]):
             leaving = {"row": touch.row, "medium": touch.medium}
             if touch.medium == "sms" and touch.number:
@@ -214,7 +220,10 @@ class Crowd:
             elif touch.medium == "wecom" and touch.employee:
                 yield waits["opt_out"], {"do": "leave", "employee": touch.employee, **leaving}
         if not math.isnan(waits["order"]):
-            yield waits["order"], {"do": "order", "row": touch.row, "number": f"SBX-{name}", "paid": waits["amount"]}
+            yield (
+                waits["order"],
+                {"do": "order", "row": touch.row, "number": f"SBX-{name}", "paid": waits["amount"]},
+            )
 
     def _ours(self, url: str) -> bool:
         app = self.config.app_url.rstrip("/")
@@ -233,7 +242,9 @@ class Crowd:
         for row, at, amount in zip(rows.tolist(), times.tolist(), amounts.tolist(), strict=True):
             if self._day + at >= now or not began_within:
                 number = f"SBX-base-{row}-{self._day}"
-                self._schedule(self._day + at, {"do": "order", "row": row, "number": number, "paid": amount, "id": ""})
+                self._schedule(
+                    self._day + at, {"do": "order", "row": row, "number": number, "paid": amount, "id": ""}
+                )
 
     # -- doing -------------------------------------------------------------------------------------------
     def _schedule(self, due: float, action: dict[str, Any]) -> None:

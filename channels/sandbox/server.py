@@ -79,7 +79,9 @@ class Sandbox:
         people = self._population()
         self.center = smsc.Center(config.smpp, self.log, seed)
         self.mail = smtp.MailServer(config.smtp, self.log, seed)
-        self.corp = Corp(config.wecom, self.log, seed, people, callback=lambda: self._at_ours(config.wecom.callback))
+        self.corp = Corp(
+            config.wecom, self.log, seed, people, callback=lambda: self._at_ours(config.wecom.callback)
+        )
         self.account = Account(config.meta, self.log, seed, people, speed=lambda: config.market.speed)
         self.postman = Postman(
             lambda: self._at_ours(config.smtp.webhook), lambda: config.smtp.webhook_key,
@@ -97,7 +99,13 @@ class Sandbox:
         await self._listen(stack)
         self.account.start()
         self.postman.start()
-        for closing in (self.account.close, self.corp.close, self.postman.close, self.center.close, self.mail.close):
+        for closing in (
+            self.account.close,
+            self.corp.close,
+            self.postman.close,
+            self.center.close,
+            self.mail.close,
+        ):
             stack.push_async_callback(closing)
         flushing = asyncio.ensure_future(self._flush_now_and_then())
         stack.callback(flushing.cancel)
@@ -115,7 +123,11 @@ class Sandbox:
 
     async def _serve(self, side: str, port: int, stack: contextlib.AsyncExitStack) -> int:
         if side in {"smtp", "smpp"}:
-            serving = smtp.serve(self.mail, self.host, port) if side == "smtp" else smsc.serve(self.center, self.host, port)
+            serving = (
+                smtp.serve(self.mail, self.host, port)
+                if side == "smtp"
+                else smsc.serve(self.center, self.host, port)
+            )
             server = await serving
             stack.callback(server.close)
             return int(server.sockets[0].getsockname()[1])

@@ -70,7 +70,9 @@ class Center:
                 waiting.pop(line["message_id"], None)
         self._ids = itertools.count(highest + 1)
         for line in waiting.values():
-            self._plan_receipt(line["message_id"], line["address"], line["source"], line["attempt"], line["validity"])
+            self._plan_receipt(
+                line["message_id"], line["address"], line["source"], line["attempt"], line["validity"]
+            )
 
     def count(self, name: str) -> None:
         self.counters[name] = self.counters.get(name, 0) + 1
@@ -83,7 +85,9 @@ class Center:
             status = self._check(message)
             reference, number, parts = message.part
         except pdu.BadPDU as error:
-            self.log.write(KIND, "submit", verdict="refused", attempt="", address="", code=f"{error.status:#04x}")
+            self.log.write(
+                KIND, "submit", verdict="refused", attempt="", address="", code=f"{error.status:#04x}"
+            )
             self.count("refused")
             return error.status, "", Fault.OK
         attempt = message.tlvs.get(config.reference_tlv, b"").rstrip(b"\0").decode("latin-1")
@@ -168,7 +172,11 @@ class Center:
         until = _instant(validity) if validity else None
         if until is not None and at > until:
             return "EXPIRED"
-        return "UNDELIV" if chance(self.seed, "unreachable", phone) < self.config.undeliverable_share else "DELIVRD"
+        return (
+            "UNDELIV"
+            if chance(self.seed, "unreachable", phone) < self.config.undeliverable_share
+            else "DELIVRD"
+        )
 
     def _plan_receipt(self, message_id: str, phone: str, source: str, attempt: str, validity: str) -> None:
         faults = self.config.faults
@@ -371,11 +379,15 @@ class Session(asyncio.Protocol):
             status, message_id, fault = self.center.take(body, self.outstanding)
             close = close or fault in {Fault.DROP, Fault.DROP_BEFORE}
             if fault is Fault.OK or status:
-                answers.append(pdu.frame(command, status, sequence, message_id.encode() + b"\0" if not status else b""))
+                answers.append(
+                    pdu.frame(command, status, sequence, message_id.encode() + b"\0" if not status else b"")
+                )
             if close:
                 break
         await self.center.log.flushed()
-        wait = self.center.config.answer_seconds + self.center.config.faults.seconds - (time.monotonic() - began)
+        wait = (
+            self.center.config.answer_seconds + self.center.config.faults.seconds - (time.monotonic() - began)
+        )
         if wait > 0:
             await asyncio.sleep(wait)
         self.outstanding -= len(submits)
@@ -393,7 +405,9 @@ class Session(asyncio.Protocol):
             out.append(pdu.frame(pdu.DELIVER_SM, pdu.OK, sequence, delivery.body))
         self.transport.write(b"".join(out))
         if self._watch is None:
-            self._watch = asyncio.get_running_loop().call_later(self.center.config.resend_seconds, self._resend)
+            self._watch = asyncio.get_running_loop().call_later(
+                self.center.config.resend_seconds, self._resend
+            )
 
     def _resend(self) -> None:
         """What the client has not answered in time is told again (perhaps to another session)."""
@@ -402,7 +416,9 @@ class Session(asyncio.Protocol):
         self._watch = None
         late = [self.delivering.pop(sequence)[1] for sequence in old]
         if self.delivering:
-            self._watch = asyncio.get_running_loop().call_later(self.center.config.resend_seconds, self._resend)
+            self._watch = asyncio.get_running_loop().call_later(
+                self.center.config.resend_seconds, self._resend
+            )
         if late:
             self.center.again(late)
 
@@ -416,7 +432,11 @@ def _instant(text: str) -> float | None:
     try:
         if sign == "R":
             years, months, days, hours, minutes, seconds = numbers
-            return time.time() + (((years * 365 + months * 30 + days) * 24 + hours) * 60 + minutes) * 60 + seconds
+            return (
+                time.time()
+                + (((years * 365 + months * 30 + days) * 24 + hours) * 60 + minutes) * 60
+                + seconds
+            )
         if sign not in "+-":
             return None
         offset = dt.timedelta(minutes=15 * quarters) * (1 if sign == "+" else -1)

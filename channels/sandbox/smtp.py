@@ -88,7 +88,9 @@ class MailServer:
         if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", address):
             return "553 5.1.3 the address is no e-mail address"
         if chance(self.seed, "no mailbox", address.lower()) < self.config.unknown_share:
-            self.log.write(KIND, "message", verdict="refused", attempt="", address=address.lower(), code="5.1.1")
+            self.log.write(
+                KIND, "message", verdict="refused", attempt="", address=address.lower(), code="5.1.1"
+            )
             self.count("refused")
             await self.log.flushed()
             return "550 5.1.1 no such mailbox"
@@ -222,7 +224,9 @@ def _drop(server: SMTP) -> str:
 async def serve(mail: MailServer, host: str, port: int) -> asyncio.Server:
     config = mail.config
 
-    def authenticate(server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
+    def authenticate(
+        server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any
+    ) -> AuthResult:
         good = isinstance(data, LoginPassword) and data == LoginPassword(
             config.user.encode(), config.password.encode()
         )

@@ -84,7 +84,9 @@ class Corp:
         self._customers: dict[str, list[str]] = {}
         for person in self.people.people if self.people else ():
             if person.wecom_external_id:
-                self._customers.setdefault(person.wecom_userid or "staff1", []).append(person.wecom_external_id)
+                self._customers.setdefault(person.wecom_userid or "staff1", []).append(
+                    person.wecom_external_id
+                )
         self._employee = {ext: userid for userid, customers in self._customers.items() for ext in customers}
 
     def count(self, name: str, n: int = 1) -> None:
@@ -174,10 +176,18 @@ class Corp:
         if request.query.get("corpsecret") != self.config.secret:
             return web.json_response({"errcode": 40001, "errmsg": "invalid credential"})
         if not self._token or time.time() > self._token_until:
-            self._token, self._token_until = secrets.token_urlsafe(48), time.time() + self.config.token_seconds
+            self._token, self._token_until = (
+                secrets.token_urlsafe(48),
+                time.time() + self.config.token_seconds,
+            )
         self.count("tokens")
         return web.json_response(
-            {"errcode": 0, "errmsg": "ok", "access_token": self._token, "expires_in": self.config.token_seconds}
+            {
+                "errcode": 0,
+                "errmsg": "ok",
+                "access_token": self._token,
+                "expires_in": self.config.token_seconds,
+            }
         )
 
     def _check_token(self, token: str) -> None:
@@ -230,9 +240,13 @@ class Corp:
         return self._create(good, text, sender, failed)
 
     def _known(self, ext: str) -> bool:
-        return ext in self._employee or (not self._customers and self.config.open_world and ext[:2] in {"wm", "wo"})
+        return ext in self._employee or (
+            not self._customers and self.config.open_world and ext[:2] in {"wm", "wo"}
+        )
 
-    def _create(self, good: dict[str, list[str]], text: str, sender: str, failed: list[str]) -> dict[str, Any]:
+    def _create(
+        self, good: dict[str, list[str]], text: str, sender: str, failed: list[str]
+    ) -> dict[str, Any]:
         task = Task(f"msgGCAAA{next(self._ids):012d}", time.time(), text, sender, good)
         self.tasks[task.msgid] = task
         shown = digest(text)
@@ -240,13 +254,27 @@ class Corp:
         for userid, customers in good.items():
             for ext in customers:
                 self.log.write(
-                    KIND, "held", verdict="held", attempt="", msgid=task.msgid, address=ext, sender=userid, digest=shown
+                    KIND,
+                    "held",
+                    verdict="held",
+                    attempt="",
+                    msgid=task.msgid,
+                    address=ext,
+                    sender=userid,
+                    digest=shown,
                 )
             self.count("held", len(customers))
             self._expect_confirmation(task, userid)
         for ext in failed:
             self.log.write(
-                KIND, "failed", verdict="refused", attempt="", msgid=task.msgid, address=ext, sender=sender, digest=shown
+                KIND,
+                "failed",
+                verdict="refused",
+                attempt="",
+                msgid=task.msgid,
+                address=ext,
+                sender=sender,
+                digest=shown,
             )
         if failed:
             self.count("failed", len(failed))
@@ -257,7 +285,9 @@ class Corp:
         if chance(self.seed, "never confirms", key) < self.config.never_share:
             return
         wait = -self.config.confirm_seconds * math.log(1 - chance(self.seed, "confirms", key))
-        running = asyncio.ensure_future(self._confirm_later(task, userid, max(0.0, task.created + wait - time.time())))
+        running = asyncio.ensure_future(
+            self._confirm_later(task, userid, max(0.0, task.created + wait - time.time()))
+        )
         self._running.add(running)
         running.add_done_callback(self._running.discard)
 
@@ -381,7 +411,12 @@ class Corp:
         users = body.get("userid_list") or []
         if not 1 <= len(users) <= 100:
             raise Refused(40058, "userid_list must have 1 to 100 entries")
-        pairs = [(userid, ext) for userid in users for ext in self._customers.get(userid, ()) if ext not in self._left]
+        pairs = [
+            (userid, ext)
+            for userid in users
+            for ext in self._customers.get(userid, ())
+            if ext not in self._left
+        ]
         if not pairs:
             raise Refused(84061, "not external contact")
         page, cursor = _page(pairs, body, 100, 50)
