@@ -43,7 +43,7 @@ def connect(
 def connect_all(brand: Brand) -> dict[str, Channel]:
     """Email, SMS, WeCom and Meta against the sandbox, and calls by hand."""
     far = Config()
-    channels = {
+    return {
         "email": connect(
             brand, Medium.EMAIL, "email", "Email",
             {
@@ -80,7 +80,6 @@ def connect_all(brand: Brand) -> dict[str, Channel]:
         ),
         "call": connect(brand, Medium.CALL, "manual", "Store calls", {}, unit_price=Decimal("1.5"), daily_capacity=120),
     }  # fmt: skip
-    return channels
 
 
 def employ(channel: Channel) -> list[Employee]:
