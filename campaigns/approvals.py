@@ -76,7 +76,7 @@ def refusal_of(campaign: Campaign, version: CampaignVersion, user: AbstractUser,
         return _("You submitted this version: somebody else has to decide on it.")
     if user.pk == campaign.created_by_id:
         return _("You made this campaign: somebody else has to decide on it.")
-    if version.approvals.filter(decided_by=user).exists():
+    if version.approvals.filter(decided_by_id=user.pk).exists():
         return _("You decided on this version already: the other step belongs to somebody else.")
     return ""
 

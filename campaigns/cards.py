@@ -32,9 +32,14 @@ def mine(request: HttpRequest) -> Mapping[str, Any] | None:
     if not has_role(request.user, Role.MARKETER):
         return None
     own = Campaign.objects.filter(created_by_id=request.user.pk)
-    rejected = CampaignVersion.objects.filter(
-        campaign__created_by_id=request.user.pk, campaign__state=CampaignState.DRAFT, state="rejected"
-    ).select_related("campaign").prefetch_related("approvals").order_by("campaign_id", "-number")
+    rejected = (
+        CampaignVersion.objects.filter(
+            campaign__created_by_id=request.user.pk, campaign__state=CampaignState.DRAFT, state="rejected"
+        )
+        .select_related("campaign")
+        .prefetch_related("approvals")
+        .order_by("campaign_id", "-number")
+    )
     latest: dict[int, CampaignVersion] = {}
     for version in rejected:
         latest.setdefault(version.campaign_id, version)
@@ -48,7 +53,7 @@ def tasks(request: HttpRequest) -> Mapping[str, Any] | None:
     """Tasks of this person, or of everybody for who steers them."""
     now = timezone.now()
     found = PeopleTask.objects.filter(state=PeopleTask.State.OPEN)
-    own = found.filter(employee__user_id=request.user.pk)
+    own = found.filter(employee__user_id=request.user.pk or 0)
     counted = own if own.exists() else found
     if not has_role(request.user, *ANYBODY) or not counted.exists():
         return None
@@ -60,7 +65,9 @@ def running(request: HttpRequest) -> Mapping[str, Any] | None:
     if not has_role(request.user, *ANYBODY):
         return None
     now = timezone.now()
-    found = Campaign.objects.filter(state__in=(CampaignState.RUNNING, CampaignState.PAUSED, CampaignState.SCHEDULED))
+    found = Campaign.objects.filter(
+        state__in=(CampaignState.RUNNING, CampaignState.PAUSED, CampaignState.SCHEDULED)
+    )
     found = found.select_related("release_plan").order_by("state", "ends_at")
     rows = [{"campaign": one, "elapsed": _elapsed(one, now)} for one in found[:SHOWN]]
     return {"rows": rows, "more": max(0, found.count() - SHOWN)} if rows else None
@@ -96,7 +103,14 @@ def wrong(request: HttpRequest) -> Mapping[str, Any] | None:
     return {
         "failed": failed,
         "blocked": [
-            (one, [plan.channel for plan in one.channel_plans.all() if plan.channel.state != Channel.State.ACTIVE])
+            (
+                one,
+                [
+                    plan.channel
+                    for plan in one.channel_plans.all()
+                    if plan.channel.state != Channel.State.ACTIVE
+                ],
+            )
             for one in blocked
         ],
         "paused": paused,

@@ -1,6 +1,7 @@
 """How an approved change of a released campaign takes force: what is sent stays, the rest follows it."""
 
 from datetime import datetime
+from typing import Any
 
 from django.contrib.auth.models import AbstractUser
 
@@ -32,10 +33,14 @@ def take_force(campaign: Campaign, version: CampaignVersion, user: AbstractUser,
 
 def _budgets(campaign: Campaign) -> None:
     """Amounts follow the definition; a limit that was taken away loses its row."""
-    limits = {None: campaign.budget} | dict(campaign.channel_plans.values_list("channel_id", "budget"))
+    limits: dict[int | None, Any] = {
+        None: campaign.budget,
+        **dict(campaign.channel_plans.values_list("channel_id", "budget")),
+    }
     for channel_id, amount in limits.items():
         if amount is None:
-            Budget.objects.filter(campaign=campaign, channel_id=channel_id).delete()
+            own = {"channel": None} if channel_id is None else {"channel_id": channel_id}
+            Budget.objects.filter(campaign=campaign, **own).delete()
         else:
             queries.set_budget(campaign.pk, channel_id, campaign.currency, str(amount))
 

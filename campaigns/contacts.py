@@ -104,11 +104,17 @@ class Saying:
 
 def to_say(task: PeopleTask) -> Saying | None:
     """The words of a task's touch, filled for its person; None where there is no touch or it is over."""
-    touch = Touch.objects.filter(campaign_id=task.campaign_id, id=task.touch_id).first() if task.touch_id else None
+    touch = (
+        Touch.objects.filter(campaign_id=task.campaign_id or 0, id=task.touch_id).first()
+        if task.touch_id
+        else None
+    )
     if touch is None or task.customer_id is None:
         return None
     attempt = Attempt.objects.filter(campaign_id=touch.campaign_id, touch_id=touch.id).order_by("-n").first()
-    identity = Identity.objects.filter(pk=attempt.identity_id).first() if attempt and attempt.identity_id else None
+    identity = (
+        Identity.objects.filter(pk=attempt.identity_id).first() if attempt and attempt.identity_id else None
+    )
     subject = text = ""
     if touch.message_version_id is not None:
         prepared = content.prepare(touch.message_version_id, touch.variant, task.channel)
@@ -137,18 +143,24 @@ def memberships(customer_id: int, limit: int = SHOWN) -> list[Membership]:
     if rows:
         with connection.cursor() as cursor:
             cursor.execute(
-                SHORT, {"ids": [row.customer_id for row in rows], "campaigns": [row.campaign_id for row in rows]}
+                SHORT,
+                {"ids": [row.customer_id for row in rows], "campaigns": [row.campaign_id for row in rows]},
             )
             for campaign_id, person, channel_id, cause, n in cursor.fetchall():
                 short.setdefault((campaign_id, person), []).append(
                     Shortfall(
-                        channels.get(channel_id, str(channel_id)), int(n), causes.get(cause, cause),
+                        channels.get(channel_id, str(channel_id)),
+                        int(n),
+                        causes.get(cause, cause),
                         owners.get(OWNER_OF.get(cause, ""), ""),
                     )
                 )
     return [
         Membership(
-            row, campaigns.get(row.campaign_id), _why_member(row), short.get((row.campaign_id, row.customer_id), [])
+            row,
+            campaigns.get(row.campaign_id),
+            _why_member(row),
+            short.get((row.campaign_id, row.customer_id), []),
         )
         for row in rows
     ]

@@ -46,12 +46,21 @@ _BARE_ADDRESS = re.compile(r"""(?:href|src|action)\s*=\s*["']?\s*$""", re.IGNORE
 # Control characters would break headers, links' marks and text protocols; line breaks may stay in a text.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u2028\u2029]")
 _LINES = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
-_SCRIPT = re.compile(r"<\s*(script|iframe|object|embed|form|meta|base|link)\b|\son[a-z]+\s*=|javascript:", re.IGNORECASE)
+_SCRIPT = re.compile(
+    r"<\s*(script|iframe|object|embed|form|meta|base|link)\b|\son[a-z]+\s*=|javascript:", re.IGNORECASE
+)
 
 # Media whose messages have words of ours; the others are briefed outside (a key word, a KOL post).
-WITH_WORDS = frozenset({
-    Medium.SMS, Medium.EMAIL, Medium.WECOM, Medium.OFFICIAL_ACCOUNT, Medium.APP_PUSH, Medium.WEBHOOK,
-})
+WITH_WORDS = frozenset(
+    {
+        Medium.SMS,
+        Medium.EMAIL,
+        Medium.WECOM,
+        Medium.OFFICIAL_ACCOUNT,
+        Medium.APP_PUSH,
+        Medium.WEBHOOK,
+    }
+)
 WITH_HTML = frozenset({Medium.EMAIL})
 WITH_SUBJECT = frozenset({Medium.EMAIL, Medium.APP_PUSH, Medium.OFFICIAL_ACCOUNT})
 
@@ -102,7 +111,9 @@ def _parse(text: str) -> _Part:
 
 def fields_used(*texts: str) -> list[str]:
     """Names of the fields in these texts, each once."""
-    return list(dict.fromkeys(piece.name for text in texts for piece in _parse(text) if isinstance(piece, _Place)))
+    return list(
+        dict.fromkeys(piece.name for text in texts for piece in _parse(text) if isinstance(piece, _Place))
+    )
 
 
 def _render(part: _Part, values: Mapping[str, Any], how: str) -> str:
@@ -178,7 +189,9 @@ class PreparedMessage:
 
 def prepare(message_version_id: int, variant: int, channel: Channel) -> PreparedMessage:
     """Read one variant once. Raises ``MessageVariant.DoesNotExist``."""
-    row = MessageVariant.objects.select_related("version__message").get(version_id=message_version_id, number=variant)
+    row = MessageVariant.objects.select_related("version__message").get(
+        version_id=message_version_id, number=variant
+    )
     return PreparedMessage(
         message_version_id=message_version_id,
         variant=variant,
@@ -213,9 +226,12 @@ def values_of(customer_ids: Sequence[int], fields: Iterable[str]) -> dict[int, d
     for pk, name, city, province, language, attributes in found:
         known: dict[str, Any] = {"name": name, "city": city, "province": province, "language": language}
         if attributes:
-            known |= {f"{ATTRIBUTE}{key}": value for key, value in (
-                json.loads(attributes) if isinstance(attributes, str) else attributes
-            ).items()}
+            known |= {
+                f"{ATTRIBUTE}{key}": value
+                for key, value in (
+                    json.loads(attributes) if isinstance(attributes, str) else attributes
+                ).items()
+            }
         values[pk] = {key: known.get(key) for key in wanted}
     return values
 
@@ -229,7 +245,9 @@ def newest(message: Message) -> MessageVersion | None:
 
 def digest(version: MessageVersion) -> str:
     """16 hex digits over the words of a version and all its variants."""
-    rows = version.variants.order_by("number").values_list("number", "name", "weight", "subject", "text", "html")
+    rows = version.variants.order_by("number").values_list(
+        "number", "name", "weight", "subject", "text", "html"
+    )
     text = json.dumps([version.template, list(rows)], ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -270,17 +288,28 @@ def problems_of_words(medium: str, subject: str, text: str, html: str) -> list[P
         found.append(Problem(_("An email needs a subject."), "subject"))
     if medium == Medium.EMAIL and html.strip() and not text.strip():
         found.append(
-            Problem(_("There is HTML but no plain text: readers without HTML, and filters, expect one."), "text", error=False)
+            Problem(
+                _("There is HTML but no plain text: readers without HTML, and filters, expect one."),
+                "text",
+                error=False,
+            )
         )
     for where, part in (("subject", subject), ("text", text), ("html", html)):
         found += _problems_of_fields(where, part)
     if medium in WITH_HTML and _SCRIPT.search(html):
         found.append(
-            Problem(_("Scripts, forms and frames do not work in email and make filters refuse it: remove them."), "html")
+            Problem(
+                _("Scripts, forms and frames do not work in email and make filters refuse it: remove them."),
+                "html",
+            )
         )
     if medium == Medium.EMAIL and "unsubscribe" not in fields_used(text, html):
         found.append(
-            Problem(_("It has no {{unsubscribe}}: without a visible way out people complain instead."), "text", error=False)
+            Problem(
+                _("It has no {{unsubscribe}}: without a visible way out people complain instead."),
+                "text",
+                error=False,
+            )
         )
     return found
 
@@ -301,7 +330,9 @@ def _problems_of_fields(where: str, part: str) -> list[Problem]:
         elif not piece.fallback and piece.name not in ADDRESSES:
             found.append(
                 Problem(
-                    _("%(field)s stays empty for people who have none; write {{%(name)s|…}} to say what stands in.")
+                    _(
+                        "%(field)s stays empty for people who have none; write {{%(name)s|…}} to say what stands in."
+                    )
                     % {"field": piece.source, "name": piece.name},
                     where,
                     error=False,
@@ -313,12 +344,17 @@ def _problems_of_fields(where: str, part: str) -> list[Problem]:
         pieces = _parse(part)
         for before, piece in zip(pieces, pieces[1:], strict=False):
             if (
-                isinstance(piece, _Place) and isinstance(before, str)
-                and piece.name not in ADDRESSES and _BARE_ADDRESS.search(before)
+                isinstance(piece, _Place)
+                and isinstance(before, str)
+                and piece.name not in ADDRESSES
+                and _BARE_ADDRESS.search(before)
             ):
                 found.append(
-                    Problem(_("An address cannot begin with a field: write https://… before %(field)s.")
-                            % {"field": piece.source}, where)
+                    Problem(
+                        _("An address cannot begin with a field: write https://… before %(field)s.")
+                        % {"field": piece.source},
+                        where,
+                    )
                 )
     return found
 
@@ -336,7 +372,9 @@ def check(version: MessageVersion, channel: Channel, on: date) -> list[Problem]:
     return found
 
 
-def check_words(channel: Channel, subject: str, text: str, html: str, on: date, variant: str = "") -> list[Problem]:
+def check_words(
+    channel: Channel, subject: str, text: str, html: str, on: date, variant: str = ""
+) -> list[Problem]:
     """One variant's words: our own rules, then those of the platform, judged with sample values filled in."""
     found = problems_of_words(channel.medium, subject, text, html)
     known = {(problem.where, problem.rule) for problem in found}

@@ -38,8 +38,19 @@ from channels.models import Channel
 Document = dict[str, Any]
 
 PLAIN = (
-    "name", "kind", "goal", "zone", "currency", "objective", "priority", "person_cap", "silence_hours",
-    "silent_touches", "exit_on", "attribution_days", "revenue_basis",
+    "name",
+    "kind",
+    "goal",
+    "zone",
+    "currency",
+    "objective",
+    "priority",
+    "person_cap",
+    "silence_hours",
+    "silent_touches",
+    "exit_on",
+    "attribution_days",
+    "revenue_basis",
 )
 AMOUNTS = ("budget", "holdout_share", "margin_rate", "conversion_value")
 MOMENTS = ("starts_at", "ends_at")
@@ -65,7 +76,9 @@ def as_moment(text: str | None) -> datetime | None:
         return None
     found = parse_datetime(text)
     if found is None or found.tzinfo is None:
-        raise DefinitionError(_("“%(text)s” is not a moment: write it like 2026-03-01T09:00:00+08:00.") % {"text": text})
+        raise DefinitionError(
+            _("“%(text)s” is not a moment: write it like 2026-03-01T09:00:00+08:00.") % {"text": text}
+        )
     return found
 
 
@@ -107,7 +120,9 @@ def read(campaign: Campaign) -> Document:
     ]
     order = {plan.pk: n for n, plan in enumerate(plans)}
     stages = {stage: n for n, stage in enumerate(Stage.values)}
-    cells = FrequencyTarget.objects.filter(channel_plan__campaign=campaign, touches__gt=0).select_related("channel_plan")
+    cells = FrequencyTarget.objects.filter(channel_plan__campaign=campaign, touches__gt=0).select_related(
+        "channel_plan"
+    )
     document["matrix"] = [
         {
             "phase": index[cell.phase_id],
@@ -214,7 +229,8 @@ def _write_phases(campaign: Campaign, entries: Sequence[Mapping[str, Any]]) -> l
             continue
         if phase.rounds.exists():
             raise DefinitionError(
-                _("Phase “%(name)s” was approved and cannot be removed; end it earlier instead.") % {"name": phase.name}
+                _("Phase “%(name)s” was approved and cannot be removed; end it earlier instead.")
+                % {"name": phase.name}
             )
         phase.delete()
     # Positions are unique at once: move what stays out of the way first.
@@ -249,7 +265,9 @@ def _write_channels(campaign: Campaign, entries: Sequence[Mapping[str, Any]]) ->
         message = (entry.get("message") or {}).get("id")
         if message is not None and not Message.objects.filter(pk=message).exists():
             raise DefinitionError(_("There is no message %(id)s.") % {"id": message})
-        plan = known.get(entry["channel"]) or ChannelPlan(campaign=campaign, channel=channels[entry["channel"]])
+        plan = known.get(entry["channel"]) or ChannelPlan(
+            campaign=campaign, channel=channels[entry["channel"]]
+        )
         plan.position = position
         plan.budget = as_amount(entry.get("budget"))
         plan.daily_limit = entry.get("daily_limit")
@@ -262,7 +280,10 @@ def _write_channels(campaign: Campaign, entries: Sequence[Mapping[str, Any]]) ->
 
 
 def _write_matrix(
-    campaign: Campaign, cells: Sequence[Mapping[str, Any]], phases: Sequence[Phase], plans: Mapping[int, ChannelPlan]
+    campaign: Campaign,
+    cells: Sequence[Mapping[str, Any]],
+    phases: Sequence[Phase],
+    plans: Mapping[int, ChannelPlan],
 ) -> None:
     targets = []
     for cell in cells:
@@ -300,7 +321,14 @@ def blank(name: str, brand: Brand, *, currency: str, zone: str) -> Document:
     document: Document = {"brand": brand.code, "segment": None}
     document |= {field: getattr(fresh, field) for field in PLAIN}
     document |= {field: amount(getattr(fresh, field)) for field in AMOUNTS}
-    return document | {"starts_at": None, "ends_at": None, "phases": [], "channels": [], "matrix": [], "arms": []}
+    return document | {
+        "starts_at": None,
+        "ends_at": None,
+        "phases": [],
+        "channels": [],
+        "matrix": [],
+        "arms": [],
+    }
 
 
 def seed_of(campaign_id: int) -> int:

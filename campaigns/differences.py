@@ -19,13 +19,33 @@ from campaigns.models import Campaign, ChannelPlan, Phase
 Entry = dict[str, Any]
 
 STEP_OF = {
-    "brand": "basics", "name": "basics", "kind": "basics", "goal": "basics", "starts_at": "basics",
-    "ends_at": "basics", "zone": "basics", "currency": "basics", "budget": "matrix", "objective": "matrix",
-    "priority": "matrix", "person_cap": "matrix", "holdout_share": "rules", "margin_rate": "rules",
-    "conversion_value": "rules", "silence_hours": "rules", "silent_touches": "rules", "exit_on": "rules",
-    "attribution_days": "rules", "revenue_basis": "rules",
+    "brand": "basics",
+    "name": "basics",
+    "kind": "basics",
+    "goal": "basics",
+    "starts_at": "basics",
+    "ends_at": "basics",
+    "zone": "basics",
+    "currency": "basics",
+    "budget": "matrix",
+    "objective": "matrix",
+    "priority": "matrix",
+    "person_cap": "matrix",
+    "holdout_share": "rules",
+    "margin_rate": "rules",
+    "conversion_value": "rules",
+    "silence_hours": "rules",
+    "silent_touches": "rules",
+    "exit_on": "rules",
+    "attribution_days": "rules",
+    "revenue_basis": "rules",
 }
 MONEY = ("budget", "conversion_value")
+CHOICES: dict[str, Any] = {
+    "kind": Campaign.Kind.choices,
+    "objective": Campaign.Objective.choices,
+    "revenue_basis": Campaign.RevenueBasis.choices,
+}
 SHARES = ("holdout_share", "margin_rate", "share")
 
 
@@ -55,7 +75,11 @@ def _segment(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> li
     if before.get("id") != after.get("id"):
         return [_entry("basics", "segment", {}, before.get("name"), after.get("name"))]
     if before.get("rule") != after.get("rule"):
-        return [_entry("basics", "segment_rule", {"name": after.get("name")}, before.get("rule"), after.get("rule"))]
+        return [
+            _entry(
+                "basics", "segment_rule", {"name": after.get("name")}, before.get("rule"), after.get("rule")
+            )
+        ]
     return []
 
 
@@ -69,7 +93,13 @@ def _phases(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]) 
             continue
         kept.add(phase["id"])
         found += [
-            _entry("matrix", "phase_field", {"phase": phase["name"], "field": name}, was.get(name), phase.get(name))
+            _entry(
+                "matrix",
+                "phase_field",
+                {"phase": phase["name"], "field": name},
+                was.get(name),
+                phase.get(name),
+            )
             for name in ("name", "starts_at", "ends_at", "round_days")
             if was.get(name) != phase.get(name)
         ]
@@ -115,7 +145,9 @@ def _channels(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]
 
 
 def _cells(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Entry]:
-    def table(document: Mapping[str, Any], added: str) -> dict[tuple[Any, ...], tuple[list[Any], dict[str, Any]]]:
+    def table(
+        document: Mapping[str, Any], added: str
+    ) -> dict[tuple[Any, ...], tuple[list[Any], dict[str, Any]]]:
         names = {entry["channel"]: entry["name"] for entry in document["channels"]}
         cells = {}
         for cell in document["matrix"]:
@@ -191,7 +223,11 @@ class _Words:
         return self._change(what, self.value(of["field"], old), self.value(of["field"], new))
 
     def _channel(self, of: Entry, old: Any, new: Any) -> str:
-        return _("Channel “%(channel)s” added.") % of if old is None else _("Channel “%(channel)s” removed.") % of
+        return (
+            _("Channel “%(channel)s” added.") % of
+            if old is None
+            else _("Channel “%(channel)s” removed.") % of
+        )
 
     def _channel_field(self, of: Entry, old: Any, new: Any) -> str:
         label = str(ChannelPlan._meta.get_field(of["field"]).verbose_name)  # type: ignore[union-attr]
@@ -217,7 +253,11 @@ class _Words:
         if value is None:
             return _("none")
         share = f"{Decimal(value[0]) * 100:.4g}%"
-        return share if value[1] is None else _("%(share)s, at most %(n)d touches") % {"share": share, "n": value[1]}
+        return (
+            share
+            if value[1] is None
+            else _("%(share)s, at most %(n)d touches") % {"share": share, "n": value[1]}
+        )
 
     def moment(self, value: Any) -> str:
         found = parse_datetime(value) if value else None
@@ -236,8 +276,8 @@ class _Words:
             return ", ".join(str(dict(ResponseKind.choices).get(kind, kind)) for kind in value) or _("none")
         if name == "day_parts":
             return "; ".join(day_part(part) for part in value) or _("any hour")
-        if name in ("kind", "objective", "revenue_basis"):
-            return str(dict(Campaign._meta.get_field(name).choices or ()).get(value, value))
+        if name in CHOICES:
+            return str(dict(CHOICES[name]).get(value, value))
         return str(value)
 
 

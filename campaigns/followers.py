@@ -26,32 +26,38 @@ def erased(customer_id: int) -> None:
 def exported(customer_id: int) -> dict[str, Any]:
     """Campaigns the person was in, touches, attempts, responses and offers."""
     members = list(
-        Member.objects.filter(customer_id=customer_id).order_by("campaign_id").values(
-            "campaign_id", "stage", "held_out", "arm", "state", "reason", "entered_at"
-        )
+        Member.objects.filter(customer_id=customer_id)
+        .order_by("campaign_id")
+        .values("campaign_id", "stage", "held_out", "arm", "state", "reason", "entered_at")
     )
-    names = dict(Campaign.objects.filter(pk__in=[row["campaign_id"] for row in members]).values_list("pk", "name"))
+    names = dict(
+        Campaign.objects.filter(pk__in=[row["campaign_id"] for row in members]).values_list("pk", "name")
+    )
     found = {
         "campaigns": [{"campaign": names.get(row["campaign_id"], ""), **row} for row in members],
         "touches": list(
-            Touch.objects.filter(customer_id=customer_id).order_by("campaign_id", "id").values(
+            Touch.objects.filter(customer_id=customer_id)
+            .order_by("campaign_id", "id")
+            .values(
                 "id", "campaign_id", "channel_id", "round", "ordinal", "due_at", "state", "reason", "state_at"
             )
         ),
         "attempts": list(
-            Attempt.objects.filter(customer_id=customer_id).order_by("campaign_id", "touch_id", "n").values(
-                "id", "campaign_id", "touch_id", "n", "channel_id", "state", "started_at", "sent_at"
-            )
+            Attempt.objects.filter(customer_id=customer_id)
+            .order_by("campaign_id", "touch_id", "n")
+            .values("id", "campaign_id", "touch_id", "n", "channel_id", "state", "started_at", "sent_at")
         ),
         "responses": list(
-            Response.objects.filter(customer_id=customer_id).order_by("id").values(
+            Response.objects.filter(customer_id=customer_id)
+            .order_by("id")
+            .values(
                 "kind", "campaign_id", "touch_id", "occurred_at", "value", "currency", "machine", "detail"
             )
         ),
         "offers": list(
-            OfferGrant.objects.filter(customer_id=customer_id).order_by("id").values(
-                "offer__name", "code", "granted_at", "redeemed_at"
-            )
+            OfferGrant.objects.filter(customer_id=customer_id)
+            .order_by("id")
+            .values("offer__name", "code", "granted_at", "redeemed_at")
         ),
     }
     return {name: rows for name, rows in found.items() if rows}

@@ -20,15 +20,38 @@ from campaigns.models import Campaign
 LOCAL = "%Y-%m-%dT%H:%M"
 
 ZONES = (
-    "Asia/Shanghai", "Asia/Urumqi", "Asia/Hong_Kong", "Asia/Taipei", "Asia/Singapore", "Asia/Tokyo", "Asia/Seoul",
-    "Asia/Kolkata", "Asia/Dubai", "Europe/London", "Europe/Paris", "Europe/Berlin", "America/New_York",
-    "America/Chicago", "America/Denver", "America/Los_Angeles", "America/Sao_Paulo", "Australia/Sydney", "UTC",
+    "Asia/Shanghai",
+    "Asia/Urumqi",
+    "Asia/Hong_Kong",
+    "Asia/Taipei",
+    "Asia/Singapore",
+    "Asia/Tokyo",
+    "Asia/Seoul",
+    "Asia/Kolkata",
+    "Asia/Dubai",
+    "Europe/London",
+    "Europe/Paris",
+    "Europe/Berlin",
+    "America/New_York",
+    "America/Chicago",
+    "America/Denver",
+    "America/Los_Angeles",
+    "America/Sao_Paulo",
+    "Australia/Sydney",
+    "UTC",
 )
 CURRENCIES = ("CNY", "USD", "EUR", "GBP", "HKD", "TWD", "JPY", "SGD")
 
 EXITS = (
-    ResponseKind.CONVERSION, ResponseKind.REDEMPTION, ResponseKind.OPT_OUT, ResponseKind.COMPLAINT,
-    ResponseKind.REGISTRATION, ResponseKind.LEAD, ResponseKind.CONSULTATION, ResponseKind.VISIT, ResponseKind.REPLY,
+    ResponseKind.CONVERSION,
+    ResponseKind.REDEMPTION,
+    ResponseKind.OPT_OUT,
+    ResponseKind.COMPLAINT,
+    ResponseKind.REGISTRATION,
+    ResponseKind.LEAD,
+    ResponseKind.CONSULTATION,
+    ResponseKind.VISIT,
+    ResponseKind.REPLY,
     ResponseKind.CLICK,
 )
 
@@ -76,21 +99,32 @@ class BasicsForm(forms.Form):
 
     name = forms.CharField(label=gettext_lazy("Name"), max_length=160)
     goal = forms.CharField(
-        label=gettext_lazy("Goal"), required=False, widget=forms.Textarea(attrs={"rows": 2}),
+        label=gettext_lazy("Goal"),
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 2}),
         help_text=gettext_lazy("What shall be different afterwards? The approver and the review read this."),
     )
     segment = SegmentChoice(
-        Segment.objects.filter(archived_at=None), label=gettext_lazy("Audience"), required=False,
+        Segment.objects.filter(archived_at=None),
+        label=gettext_lazy("Audience"),
+        required=False,
         empty_label=gettext_lazy("Choose a segment…"),
     )
     starts_at = LocalDateTime(label=gettext_lazy("Starts"))
     ends_at = LocalDateTime(label=gettext_lazy("Ends"))
     zone = forms.ChoiceField(
-        label=gettext_lazy("Time zone"), choices=[(zone, zone.replace("_", " ")) for zone in ZONES],
-        help_text=gettext_lazy("The campaign's days are those of this zone. Quiet hours are those of each recipient."),
+        label=gettext_lazy("Time zone"),
+        choices=[(zone, zone.replace("_", " ")) for zone in ZONES],
+        help_text=gettext_lazy(
+            "The campaign's days are those of this zone. Quiet hours are those of each recipient."
+        ),
     )
-    brand = forms.ModelChoiceField(Brand.objects.all(), label=gettext_lazy("Brand"), to_field_name="code", empty_label=None)
-    currency = forms.ChoiceField(label=gettext_lazy("Currency"), choices=[(code, code) for code in CURRENCIES])
+    brand = forms.ModelChoiceField(
+        Brand.objects.all(), label=gettext_lazy("Brand"), to_field_name="code", empty_label=None
+    )
+    currency = forms.ChoiceField(
+        label=gettext_lazy("Currency"), choices=[(code, code) for code in CURRENCIES]
+    )
 
     def __init__(self, *arguments: Any, document: Document, **options: Any) -> None:
         zone = document["zone"]
@@ -148,15 +182,24 @@ class BasicsForm(forms.Form):
 
 class NewCampaignForm(forms.Form):
     name = forms.CharField(
-        label=gettext_lazy("Name"), max_length=160,
-        widget=forms.TextInput(attrs={"placeholder": gettext_lazy("New collection, March"), "autofocus": True}),
+        label=gettext_lazy("Name"),
+        max_length=160,
+        widget=forms.TextInput(
+            attrs={"placeholder": gettext_lazy("New collection, March"), "autofocus": True}
+        ),
     )
     segment = SegmentChoice(
-        Segment.objects.filter(archived_at=None), label=gettext_lazy("Audience"), required=False,
+        Segment.objects.filter(archived_at=None),
+        label=gettext_lazy("Audience"),
+        required=False,
         empty_label=gettext_lazy("I will choose it later"),
     )
-    starts_on = forms.DateField(label=gettext_lazy("First day"), required=False, widget=forms.DateInput(attrs={"type": "date"}))
-    ends_on = forms.DateField(label=gettext_lazy("Last day"), required=False, widget=forms.DateInput(attrs={"type": "date"}))
+    starts_on = forms.DateField(
+        label=gettext_lazy("First day"), required=False, widget=forms.DateInput(attrs={"type": "date"})
+    )
+    ends_on = forms.DateField(
+        label=gettext_lazy("Last day"), required=False, widget=forms.DateInput(attrs={"type": "date"})
+    )
     brand = forms.ModelChoiceField(Brand.objects.all(), label=gettext_lazy("Brand"), empty_label=None)
 
     def clean(self) -> dict[str, Any]:
@@ -170,40 +213,76 @@ class RulesForm(forms.Form):
     """Experiment, silence, exits and how the result is valued. Shares are entered in per cent."""
 
     holdout = forms.DecimalField(
-        label=gettext_lazy("Held out, %"), required=False, min_value=0, max_value=50, max_digits=5, decimal_places=2,
-        help_text=gettext_lazy("These people get nothing. What they buy anyway is what the campaign is measured against."),
+        label=gettext_lazy("Held out, %"),
+        required=False,
+        min_value=0,
+        max_value=50,
+        max_digits=5,
+        decimal_places=2,
+        help_text=gettext_lazy(
+            "These people get nothing. What they buy anyway is what the campaign is measured against."
+        ),
     )
     silence_hours = forms.IntegerField(
-        label=gettext_lazy("Silent after, hours"), required=False, min_value=1, max_value=10000,
+        label=gettext_lazy("Silent after, hours"),
+        required=False,
+        min_value=1,
+        max_value=10000,
         help_text=gettext_lazy("No reaction for so long counts as silence. Empty: silence stops nothing."),
     )
     silent_touches = forms.IntegerField(
-        label=gettext_lazy("Silent touches before stopping"), min_value=1, max_value=90,
-        help_text=gettext_lazy("After so many touches without reaction, the person is left in peace until the next occasion."),
+        label=gettext_lazy("Silent touches before stopping"),
+        min_value=1,
+        max_value=90,
+        help_text=gettext_lazy(
+            "After so many touches without reaction, the person is left in peace until the next occasion."
+        ),
     )
     exit_on = forms.MultipleChoiceField(
-        label=gettext_lazy("Leaves the campaign on"), required=False, widget=forms.CheckboxSelectMultiple,
+        label=gettext_lazy("Leaves the campaign on"),
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
         choices=[(kind.value, kind.label) for kind in EXITS],
-        help_text=gettext_lazy("What is unsent is let go on all channels. An opt-out always ends contact on its medium."),
+        help_text=gettext_lazy(
+            "What is unsent is let go on all channels. An opt-out always ends contact on its medium."
+        ),
     )
     margin = forms.DecimalField(
-        label=gettext_lazy("Contribution margin, %"), min_value=0, max_value=100, max_digits=6, decimal_places=2,
+        label=gettext_lazy("Contribution margin, %"),
+        min_value=0,
+        max_value=100,
+        max_digits=6,
+        decimal_places=2,
     )
     conversion_value = forms.DecimalField(
-        label=gettext_lazy("Revenue of a conversion"), min_value=0, max_digits=18, decimal_places=4,
+        label=gettext_lazy("Revenue of a conversion"),
+        min_value=0,
+        max_digits=18,
+        decimal_places=4,
         help_text=gettext_lazy("With the margin, this is what the forecast weighs a touch's price against."),
     )
-    attribution_days = forms.IntegerField(label=gettext_lazy("Attribution window, days"), min_value=1, max_value=365)
-    revenue_basis = forms.ChoiceField(label=gettext_lazy("Revenue counted"), choices=Campaign.RevenueBasis.choices)
+    attribution_days = forms.IntegerField(
+        label=gettext_lazy("Attribution window, days"), min_value=1, max_value=365
+    )
+    revenue_basis = forms.ChoiceField(
+        label=gettext_lazy("Revenue counted"), choices=Campaign.RevenueBasis.choices
+    )
 
     def __init__(self, *arguments: Any, document: Document, **options: Any) -> None:
         options["initial"] = {
             "holdout": percent(document["holdout_share"]),
             "margin": percent(document["margin_rate"]),
             "conversion_value": format(Decimal(document["conversion_value"]).normalize(), "f"),
-            **{name: document[name] for name in (
-                "silence_hours", "silent_touches", "exit_on", "attribution_days", "revenue_basis"
-            )},
+            **{
+                name: document[name]
+                for name in (
+                    "silence_hours",
+                    "silent_touches",
+                    "exit_on",
+                    "attribution_days",
+                    "revenue_basis",
+                )
+            },
         }
         super().__init__(*arguments, **options)
 
@@ -236,12 +315,16 @@ def arms_into(data: Mapping[str, Any], document: Document) -> None:
         if not name:
             continue
         share = _number(data.get(f"arm-{row}-share"), _("Share of arm “%(name)s”") % {"name": name}, 0, 100)
-        cap = _number(data.get(f"arm-{row}-cap"), _("Touches at most of arm “%(name)s”") % {"name": name}, 0, 90)
-        arms.append({
-            "name": name[:40],
-            "share": definition.amount((share or Decimal(0)) / 100),
-            "cap": None if cap is None else int(cap),
-        })
+        cap = _number(
+            data.get(f"arm-{row}-cap"), _("Touches at most of arm “%(name)s”") % {"name": name}, 0, 90
+        )
+        arms.append(
+            {
+                "name": name[:40],
+                "share": definition.amount((share or Decimal(0)) / 100),
+                "cap": None if cap is None else int(cap),
+            }
+        )
     document["arms"] = arms
 
 
@@ -252,9 +335,12 @@ def _number(text: Any, what: str, least: int, most: int) -> Decimal | None:
     try:
         number = Decimal(text)
     except ArithmeticError:
-        raise definition.DefinitionError(_("%(what)s: “%(text)s” is no number.") % {"what": what, "text": text}) from None
+        raise definition.DefinitionError(
+            _("%(what)s: “%(text)s” is no number.") % {"what": what, "text": text}
+        ) from None
     if not number.is_finite() or not least <= number <= most:
         raise definition.DefinitionError(
-            _("%(what)s: write a number from %(least)d to %(most)d.") % {"what": what, "least": least, "most": most}
+            _("%(what)s: write a number from %(least)d to %(most)d.")
+            % {"what": what, "least": least, "most": most}
         )
     return number

@@ -23,20 +23,29 @@ def create(brand: Brand, medium: str, name: str, user: AbstractUser | None) -> M
     """A message with an empty first version of one variant."""
     with transaction.atomic():
         message = Message.objects.create(brand=brand, medium=medium, name=name)
-        version = MessageVersion.objects.create(message=message, number=1, created_by=user)
+        version = MessageVersion.objects.create(
+            message=message, number=1, created_by_id=user.pk if user else None
+        )
         MessageVariant.objects.create(version=version, number=1, name="A")
         return version
 
 
 def lock(version_id: int) -> MessageVersion:
     """The version, locked, if its words may still change. Raises :class:`Frozen`."""
-    version = MessageVersion.objects.select_for_update(of=("self",)).select_related("message").get(pk=version_id)
+    version = (
+        MessageVersion.objects.select_for_update(of=("self",)).select_related("message").get(pk=version_id)
+    )
     if version.frozen_at is not None:
-        raise Frozen(_("Version %(n)d was approved and stays as it is. Make a new version to change it.") % {"n": version.number})
+        raise Frozen(
+            _("Version %(n)d was approved and stays as it is. Make a new version to change it.")
+            % {"n": version.number}
+        )
     return version
 
 
-def write(version_id: int, number: int, *, subject: str, text: str, html: str, name: str, weight: Decimal) -> None:
+def write(
+    version_id: int, number: int, *, subject: str, text: str, html: str, name: str, weight: Decimal
+) -> None:
     """The words of one variant. Forecasts stay valid: they do not hang on words; approvals do."""
     with transaction.atomic():
         lock(version_id)
@@ -86,14 +95,22 @@ def new_version(message: Message, user: AbstractUser | None) -> MessageVersion:
             return last
         number = int(message.versions.aggregate(last=Max("number"))["last"] or 0) + 1
         version = MessageVersion.objects.create(
-            message=message, number=number, template=last.template if last else "", created_by=user
+            message=message,
+            number=number,
+            template=last.template if last else "",
+            created_by_id=user.pk if user else None,
         )
         variants = list(last.variants.all()) if last else [MessageVariant(number=1, name="A")]
         MessageVariant.objects.bulk_create(
             [
                 MessageVariant(
-                    version=version, number=one.number, name=one.name, weight=one.weight,
-                    subject=one.subject, text=one.text, html=one.html,
+                    version=version,
+                    number=one.number,
+                    name=one.name,
+                    weight=one.weight,
+                    subject=one.subject,
+                    text=one.text,
+                    html=one.html,
                 )
                 for one in variants
             ]
@@ -118,5 +135,8 @@ def replace(version_id: int, template: str, variants: Sequence[Mapping[str, Any]
         version.save(update_fields=["template"])
         version.variants.all().delete()
         MessageVariant.objects.bulk_create(
-            [MessageVariant(version=version, number=number, **dict(words)) for number, words in enumerate(variants, 1)]
+            [
+                MessageVariant(version=version, number=number, **dict(words))
+                for number, words in enumerate(variants, 1)
+            ]
         )

@@ -79,7 +79,7 @@ def submit(campaign: Campaign, user: AbstractUser, now: datetime) -> CampaignVer
             raise NotReady(found)
         version = versions.snapshot(campaign, user, plan if first else None, now)
         if first:
-            campaign.submitted_by, campaign.submitted_at = user, now
+            campaign.submitted_by_id, campaign.submitted_at = user.pk, now
             campaign.save(update_fields=["submitted_by", "submitted_at"])
             _move(campaign, CampaignState.SUBMITTED)
         return version
@@ -103,7 +103,9 @@ def reject(version: CampaignVersion, user: AbstractUser, step: str, comment: str
         _close(campaign, version, CampaignVersion.State.REJECTED, now)
 
 
-def approve(version: CampaignVersion, user: AbstractUser, step: str, comment: str, now: datetime) -> Job | None:
+def approve(
+    version: CampaignVersion, user: AbstractUser, step: str, comment: str, now: datetime
+) -> Job | None:
     """Take one step of the approval. The last one makes the version hold and starts its release: the job.
 
     Raises :class:`IllegalTransition` when the version is not the one that waits, or when its plan, segment
@@ -113,13 +115,17 @@ def approve(version: CampaignVersion, user: AbstractUser, step: str, comment: st
         campaign, version = _lock_submitted(version)
         if not versions.is_current(version):
             raise IllegalTransition(
-                _("Its segment or its words were changed after it was submitted. Reject it or have it withdrawn, and look at it again.")
+                _(
+                    "Its segment or its words were changed after it was submitted. Reject it, and look at it again."
+                )
             )
         first = campaign.state == CampaignState.SUBMITTED
         if first:
             problem = readiness.plan_problem(version.plan, version.definition)
             if problem:
-                raise IllegalTransition(_("It was submitted with a forecast that no longer holds.") + " " + problem)
+                raise IllegalTransition(
+                    _("It was submitted with a forecast that no longer holds.") + " " + problem
+                )
         _decide(campaign, version, user, step, Approval.Decision.APPROVED, comment, now)
         if approvals.steps_open(version):
             return None
@@ -170,7 +176,13 @@ def _submitted(campaign: Campaign) -> CampaignVersion:
 
 
 def _decide(
-    campaign: Campaign, version: CampaignVersion, user: AbstractUser, step: str, decision: str, comment: str, now: datetime
+    campaign: Campaign,
+    version: CampaignVersion,
+    user: AbstractUser,
+    step: str,
+    decision: str,
+    comment: str,
+    now: datetime,
 ) -> None:
     if step not in approvals.steps_needed(version):
         raise IllegalTransition(_("This version does not need that step."))
@@ -185,7 +197,7 @@ def _decide(
                 decision=decision,
                 comment=comment.strip(),
                 submitted_by=version.made_by,
-                decided_by=user,
+                decided_by_id=user.pk,
                 decided_at=now,
             )
     except IntegrityError:  # the database's own word: a step is decided once, and never by the maker
@@ -257,7 +269,9 @@ def resume(campaign: Campaign, user: AbstractUser, now: datetime) -> None:
         campaign = versions.lock(campaign.pk)
         _expect(campaign, CampaignState.PAUSED)
         if campaign.ends_at is not None and campaign.ends_at <= now:
-            raise IllegalTransition(_("Its end has passed: there is nothing to resume. Stop it, or duplicate it."))
+            raise IllegalTransition(
+                _("Its end has passed: there is nothing to resume. Stop it, or duplicate it.")
+            )
         _move(campaign, CampaignState.RUNNING)
 
 
@@ -276,8 +290,10 @@ def stop(campaign: Campaign, user: AbstractUser, reason: str, now: datetime) -> 
             jobs.cancel(job_id)
         campaign.finished_at = now
         campaign.save(update_fields=["finished_at"])
-        told = _("Stopped by %(who)s: %(reason)s") % {"who": user, "reason": reason.strip()} if reason.strip() else (
-            _("Stopped by %(who)s") % {"who": user}
+        told = (
+            _("Stopped by %(who)s: %(reason)s") % {"who": user, "reason": reason.strip()}
+            if reason.strip()
+            else (_("Stopped by %(who)s") % {"who": user})
         )
         _move(campaign, CampaignState.FINISHED, told)
         return _wind_down(campaign, user)
@@ -305,5 +321,7 @@ def delete(campaign: Campaign) -> None:
         campaign = versions.lock(campaign.pk)
         _expect(campaign, CampaignState.DRAFT)
         if campaign.versions.exists():
-            raise IllegalTransition(_("It was submitted before, so its history is kept. Leave it as a draft."))
+            raise IllegalTransition(
+                _("It was submitted before, so its history is kept. Leave it as a draft.")
+            )
         campaign.delete()

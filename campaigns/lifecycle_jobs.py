@@ -51,14 +51,20 @@ def release(job: Job) -> Mapping[str, Any]:
     plan = campaign.plans.get(pk=job.arguments["plan"])
     try:
         written = write(
-            campaign, plan, now=timezone.now(), report=lambda done, total, step: report(job, done, total, step)
+            campaign,
+            plan,
+            now=timezone.now(),
+            report=lambda done, total, step: report(job, done, total, step),
         )
     except PlanError as error:
         raise JobFailed(str(error)) from error
     lifecycle.released(campaign, timezone.now())
     return {
-        "members": written.members, "held_out": written.held_out, "targets": written.targets,
-        "touches": written.touches, "url": _live(campaign),
+        "members": written.members,
+        "held_out": written.held_out,
+        "targets": written.targets,
+        "touches": written.touches,
+        "url": _live(campaign),
     }
 
 

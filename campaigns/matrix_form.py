@@ -98,7 +98,9 @@ def most_touches(document: Mapping[str, Any]) -> list[Most]:
     found = []
     for stage in Stage:
         touches = sum(
-            cell["touches"] * rounds[cell["phase"]] for cell in document["matrix"] if cell["stage"] == stage.value
+            cell["touches"] * rounds[cell["phase"]]
+            for cell in document["matrix"]
+            if cell["stage"] == stage.value
         )
         capped = cap is not None and touches > cap
         found.append(Most(stage.label, cap if capped else touches, capped))
@@ -111,21 +113,27 @@ def most_touches(document: Mapping[str, Any]) -> list[Most]:
 def into(data: QueryDict, document: Document) -> None:
     """Put what was entered into the document. Raises :class:`DefinitionError` naming the field."""
     _limits(data, document)
-    document["phases"] = [_phase(data, n, phase, document["zone"]) for n, phase in enumerate(document["phases"])]
+    document["phases"] = [
+        _phase(data, n, phase, document["zone"]) for n, phase in enumerate(document["phases"])
+    ]
     document["channels"] = [_channel(data, entry) for entry in document["channels"]]
     document["matrix"] = list(_cells(data, document))
 
 
+def _text(data: QueryDict, name: str) -> str:
+    return str(data[name])
+
+
 def _limits(data: QueryDict, document: Document) -> None:
     if "budget" in data:
-        document["budget"] = _amount(data["budget"], _("Budget"))
+        document["budget"] = _amount(_text(data, "budget"), _("Budget"))
     if "person_cap" in data:
-        document["person_cap"] = _whole(data["person_cap"], _("Touches a person at most"), 1, 32000)
+        document["person_cap"] = _whole(_text(data, "person_cap"), _("Touches a person at most"), 1, 32000)
     if "priority" in data:
-        priority = _whole(data["priority"], _("Priority"), 0, 100)
+        priority = _whole(_text(data, "priority"), _("Priority"), 0, 100)
         document["priority"] = 50 if priority is None else priority
     if data.get("objective") in Campaign.Objective.values:
-        document["objective"] = data["objective"]
+        document["objective"] = _text(data, "objective")
 
 
 def _phase(data: QueryDict, n: int, phase: Mapping[str, Any], zone: str) -> Document:
@@ -133,17 +141,19 @@ def _phase(data: QueryDict, n: int, phase: Mapping[str, Any], zone: str) -> Docu
     what = _("Phase “%(name)s”") % {"name": name}
     changed = dict(phase) | {"name": name[:80]}
     for field in ("starts_at", "ends_at"):
-        if f"p{n}-{field}" not in data or data[f"p{n}-{field}"] == local(phase[field], zone):
+        if f"p{n}-{field}" not in data or _text(data, f"p{n}-{field}") == local(phase[field], zone):
             continue  # unchanged: seconds stay as they are
         try:
-            moment = from_local(data[f"p{n}-{field}"], zone)
+            moment = from_local(_text(data, f"p{n}-{field}"), zone)
         except ValidationError as error:
             raise DefinitionError(f"{what}: {error.messages[0]}") from None
         if moment is None:
             raise DefinitionError(_("%(what)s needs a start and an end.") % {"what": what})
         changed[field] = definition.moment(moment)
     if f"p{n}-round_days" in data:
-        changed["round_days"] = _whole(data[f"p{n}-round_days"], _("%(what)s, days a round") % {"what": what}, 1, 3650)
+        changed["round_days"] = _whole(
+            _text(data, f"p{n}-round_days"), _("%(what)s, days a round") % {"what": what}, 1, 3650
+        )
     return changed
 
 
@@ -152,13 +162,13 @@ def _channel(data: QueryDict, entry: Mapping[str, Any]) -> Document:
     changed = dict(entry)
     named = {"channel": entry["name"]}
     if f"{key}-budget" in data:
-        changed["budget"] = _amount(data[f"{key}-budget"], _("Budget of %(channel)s") % named)
+        changed["budget"] = _amount(_text(data, f"{key}-budget"), _("Budget of %(channel)s") % named)
     if f"{key}-daily_limit" in data:
         what = _("Messages a day of %(channel)s") % named
-        changed["daily_limit"] = _whole(data[f"{key}-daily_limit"], what, 0, 2_000_000_000)
+        changed["daily_limit"] = _whole(_text(data, f"{key}-daily_limit"), what, 0, 2_000_000_000)
     if f"{key}-silence_hours" in data:
         what = _("Silence of %(channel)s") % named
-        changed["silence_hours"] = _whole(data[f"{key}-silence_hours"], what, 1, 10000)
+        changed["silence_hours"] = _whole(_text(data, f"{key}-silence_hours"), what, 1, 10000)
     if f"{key}-dps" in data:
         changed["day_parts"] = list(_day_parts(data, key, entry["name"]))
     return changed
@@ -166,7 +176,7 @@ def _channel(data: QueryDict, entry: Mapping[str, Any]) -> Document:
 
 def _day_parts(data: QueryDict, key: str, channel: str) -> Iterator[Document]:
     """Rows without times are none. No day ticked means every day."""
-    count = _whole(data[f"{key}-dps"], channel, 0, 50) or 0
+    count = _whole(_text(data, f"{key}-dps"), channel, 0, 50) or 0
     for n in range(count):
         begins, ends = data.get(f"{key}-dp{n}-from", "").strip(), data.get(f"{key}-dp{n}-to", "").strip()
         if not begins and not ends:
@@ -174,9 +184,13 @@ def _day_parts(data: QueryDict, key: str, channel: str) -> Iterator[Document]:
         try:
             first, last = dt.time.fromisoformat(begins), dt.time.fromisoformat(ends)
         except ValueError:
-            raise DefinitionError(_("Hours of %(channel)s: write both times, such as 09:00 and 20:30.") % {"channel": channel}) from None
+            raise DefinitionError(
+                _("Hours of %(channel)s: write both times, such as 09:00 and 20:30.") % {"channel": channel}
+            ) from None
         if last <= first:
-            raise DefinitionError(_("Hours of %(channel)s: they must end after they begin.") % {"channel": channel})
+            raise DefinitionError(
+                _("Hours of %(channel)s: they must end after they begin.") % {"channel": channel}
+            )
         days = sorted({int(day) for day in data.getlist(f"{key}-dp{n}-days") if day in "1234567"})
         yield {
             "days": days or list(range(1, 8)),
@@ -197,9 +211,11 @@ def _cells(data: QueryDict, document: Mapping[str, Any]) -> Iterator[Document]:
                         yield before
                     continue
                 what = _("%(phase)s, %(stage)s, %(channel)s") % {
-                    "phase": phase["name"], "stage": stage.label, "channel": entry["name"]
+                    "phase": phase["name"],
+                    "stage": stage.label,
+                    "channel": entry["name"],
                 }
-                touches = _whole(data[f"{key}-n"], what, 0, MOST_TOUCHES) or 0
+                touches = _whole(_text(data, f"{key}-n"), what, 0, MOST_TOUCHES) or 0
                 gap = _whole(data.get(f"{key}-gap", ""), _("%(what)s, hours apart") % {"what": what}, 0, 8760)
                 if touches:
                     yield {
@@ -217,7 +233,8 @@ def _whole(text: str, what: str, least: int, most: int) -> int | None:
         return None
     if not text.isdecimal() or not least <= int(text) <= most:
         raise DefinitionError(
-            _("%(what)s: write a whole number from %(least)d to %(most)d.") % {"what": what, "least": least, "most": most}
+            _("%(what)s: write a whole number from %(least)d to %(most)d.")
+            % {"what": what, "least": least, "most": most}
         )
     return int(text)
 
@@ -229,7 +246,9 @@ def _amount(text: str, what: str) -> str | None:
     try:
         found = Decimal(text)
     except InvalidOperation:
-        raise DefinitionError(_("%(what)s: “%(text)s” is no amount.") % {"what": what, "text": text}) from None
+        raise DefinitionError(
+            _("%(what)s: “%(text)s” is no amount.") % {"what": what, "text": text}
+        ) from None
     if not found.is_finite() or found < 0 or found >= Decimal(10) ** 14:
         raise DefinitionError(_("%(what)s: write an amount of 0 or more.") % {"what": what})
     return definition.amount(found)

@@ -26,7 +26,11 @@ def responded(request: HttpRequest, customer_id: int) -> Mapping[str, Any]:
     labels = dict(ResponseKind.choices)
     return {
         "responses": [
-            {"row": row, "campaign": names.get(row.campaign_id or 0, ""), "label": labels.get(row.kind, row.kind)}
+            {
+                "row": row,
+                "campaign": names.get(row.campaign_id or 0, ""),
+                "label": labels.get(row.kind, row.kind),
+            }
             for row in rows
         ]
     }
@@ -35,7 +39,8 @@ def responded(request: HttpRequest, customer_id: int) -> Mapping[str, Any]:
 def register() -> None:
     """Called once, from ``CampaignsConfig.ready``."""
     customer_panels.add(
-        "campaigns.contacts", CustomerPanel(_("Contacts: why and why not"), "campaigns/_panel_contacts.html", contacted)
+        "campaigns.contacts",
+        CustomerPanel(_("Contacts: why and why not"), "campaigns/_panel_contacts.html", contacted),
     )
     customer_panels.add(
         "campaigns.responses", CustomerPanel(_("Responses"), "campaigns/_panel_responses.html", responded)

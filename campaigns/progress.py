@@ -81,13 +81,28 @@ class Progress:
     budget: Budget | None
 
     def total(self, name: str) -> Any:
-        return sum((getattr(one, name) for one in self.channels), Decimal(0) if name in ("cost", "reserved") else 0)
+        return sum(
+            (getattr(one, name) for one in self.channels), Decimal(0) if name in ("cost", "reserved") else 0
+        )
 
     @property
     def totals(self) -> dict[str, Any]:
         names = (
-            "target", "planned", "pending", "held", "sent", "delivered", "unknown", "unobserved", "gap", "released",
-            "cost", "reserved", "short", "done", "all_gaps",
+            "target",
+            "planned",
+            "pending",
+            "held",
+            "sent",
+            "delivered",
+            "unknown",
+            "unobserved",
+            "gap",
+            "released",
+            "cost",
+            "reserved",
+            "short",
+            "done",
+            "all_gaps",
         )
         return {name: self.total(name) for name in names}
 
@@ -108,9 +123,12 @@ FIELD_OF = {
 def progress(campaign: Campaign) -> Progress:
     """Counted now: a few group-bys over the campaign's own partition."""
     plans = campaign.channel_plans.select_related("channel")
-    rows = {plan.channel_id: ChannelProgress(plan.channel, paused=plan.paused_at is not None) for plan in plans}
+    rows = {
+        plan.channel_id: ChannelProgress(plan.channel, paused=plan.paused_at is not None) for plan in plans
+    }
     target_counts, touch_counts = queries.targets(campaign.pk), queries.touches(campaign.pk)
-    missing = {count.channel_id for count in (*target_counts, *touch_counts)} - set(rows)
+    counted = {count.channel_id for count in target_counts} | {count.channel_id for count in touch_counts}
+    missing = counted - set(rows)
     rows |= {pk: ChannelProgress(channel) for pk, channel in Channel.objects.in_bulk(list(missing)).items()}
     for target in target_counts:
         row = rows[target.channel_id]
@@ -160,7 +178,12 @@ def _errors(campaign_id: int) -> list[Error]:
     labels = dict(AttemptState.choices)
     return [
         Error(
-            names.get(row.channel_id, str(row.channel_id)), labels.get(row.state, row.state), row.code, row.text, row.n, row.last_at
+            names.get(row.channel_id, str(row.channel_id)),
+            labels.get(row.state, row.state),
+            row.code,
+            row.text,
+            row.n,
+            row.last_at,
         )
         for row in found
     ]

@@ -62,8 +62,13 @@ def reach(segment: Segment, channel_ids: Sequence[int]) -> Reach:
         n = counted.reachable[channel.pk]
         without, refused = counted.without_identity[channel.pk], counted.without_consent[channel.pk]
         note = _("%(address)s without address, %(consent)s without consent") % {
-            "address": f"{without:,}", "consent": f"{refused:,}"
+            "address": f"{without:,}",
+            "consent": f"{refused:,}",
         }
         rows.append(ChannelReach(channel.name, n, n / counted.total if counted.total else None, note))
-    stages = [StageCount(stage.label, counted.stages[stage.value]) for stage in Stage if counted.stages.get(stage.value)]
+    stages = [
+        StageCount(stage.label, counted.stages[stage.value])
+        for stage in Stage
+        if counted.stages.get(stage.value)
+    ]
     return Reach(counted.total, stages, rows)

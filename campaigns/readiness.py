@@ -27,7 +27,9 @@ class Missing:
 
 def missing(document: Mapping[str, Any], *, now: datetime, released: bool = False) -> list[Missing]:
     """Everything that stands against submitting this definition, in the order of the editor's steps."""
-    channels = Channel.objects.select_related("brand").in_bulk([entry["channel"] for entry in document["channels"]])
+    channels = Channel.objects.select_related("brand").in_bulk(
+        [entry["channel"] for entry in document["channels"]]
+    )
     return [
         *_basics(document, now, released),
         *_phases(document),
@@ -73,9 +75,14 @@ def _basics(document: Mapping[str, Any], now: datetime, released: bool) -> Itera
         if segment is None:
             yield Missing("basics", _("The segment no longer exists: choose another one."))
         elif segment.archived_at:
-            yield Missing("basics", _("The segment “%(name)s” is archived: choose another one.") % {"name": segment.name})
+            yield Missing(
+                "basics",
+                _("The segment “%(name)s” is archived: choose another one.") % {"name": segment.name},
+            )
         elif segment.counted == 0:
-            yield Missing("basics", _("There is nobody in segment “%(name)s”.") % {"name": segment.name}, error=False)
+            yield Missing(
+                "basics", _("There is nobody in segment “%(name)s”.") % {"name": segment.name}, error=False
+            )
     starts_at = definition.as_moment(document["starts_at"])
     ends_at = definition.as_moment(document["ends_at"])
     if starts_at is None or ends_at is None:
@@ -85,7 +92,9 @@ def _basics(document: Mapping[str, Any], now: datetime, released: bool) -> Itera
     elif ends_at <= now:
         yield Missing("basics", _("Its end lies in the past: nothing could be sent any more."))
     elif starts_at < now and not released:
-        yield Missing("basics", _("Its start lies in the past: it begins as soon as it is approved."), error=False)
+        yield Missing(
+            "basics", _("Its start lies in the past: it begins as soon as it is approved."), error=False
+        )
 
 
 def _phases(document: Mapping[str, Any]) -> Iterator[Missing]:
@@ -103,7 +112,10 @@ def _phases(document: Mapping[str, Any]) -> Iterator[Missing]:
         if begins < starts_at or ends > ends_at:
             yield Missing("matrix", _("Phase “%(name)s” reaches beyond the campaign's dates.") % phase)
         if before is not None and begins < before[1]:
-            yield Missing("matrix", _("Phases “%(one)s” and “%(other)s” overlap.") % {"one": before[0], "other": phase["name"]})
+            yield Missing(
+                "matrix",
+                _("Phases “%(one)s” and “%(other)s” overlap.") % {"one": before[0], "other": phase["name"]},
+            )
         before = (phase["name"], ends)
 
 
@@ -124,7 +136,11 @@ def _channels(document: Mapping[str, Any], channels: Mapping[int, Channel]) -> I
                 % {**named, "state": channel.get_state_display()},
             )
         elif channel.state == Channel.State.PAUSED:
-            yield Missing("matrix", _("Channel “%(name)s” is paused: nothing goes out until its admin resumes it.") % named, error=False)
+            yield Missing(
+                "matrix",
+                _("Channel “%(name)s” is paused: nothing goes out until its admin resumes it.") % named,
+                error=False,
+            )
         if channel.brand.code != document["brand"]:
             yield Missing("matrix", _("Channel “%(name)s” belongs to another brand.") % named)
         if channel.currency != document["currency"]:
@@ -134,7 +150,9 @@ def _channels(document: Mapping[str, Any], channels: Mapping[int, Channel]) -> I
                 % {**named, "theirs": channel.currency, "ours": document["currency"]},
             )
         if entry["channel"] not in used:
-            yield Missing("matrix", _("Channel “%(name)s” has no touches in the matrix.") % named, error=False)
+            yield Missing(
+                "matrix", _("Channel “%(name)s” has no touches in the matrix.") % named, error=False
+            )
 
 
 def _matrix(document: Mapping[str, Any], channels: Mapping[int, Channel]) -> Iterator[Missing]:
@@ -151,7 +169,9 @@ def _matrix(document: Mapping[str, Any], channels: Mapping[int, Channel]) -> Ite
             channel = channels.get(cell["channel"])
             yield Missing(
                 "matrix",
-                _("%(phase)s, %(stage)s, %(channel)s: %(n)d touches %(hours)d hours apart do not fit into %(length)d hours.")
+                _(
+                    "%(phase)s, %(stage)s, %(channel)s: %(n)d touches %(hours)d h apart do not fit into %(length)d h."
+                )
                 % {
                     "phase": phase["name"],
                     "stage": Stage(cell["stage"]).label,
@@ -174,10 +194,16 @@ def _money(document: Mapping[str, Any], channels: Mapping[int, Channel]) -> Iter
     total = definition.as_amount(document["budget"])
     parts = [definition.as_amount(entry["budget"]) or Decimal(0) for entry in document["channels"]]
     if total is not None and sum(parts) > total:
-        yield Missing("matrix", _("The channels' budgets together exceed the campaign's: the smaller one counts."), error=False)
+        yield Missing(
+            "matrix",
+            _("The channels' budgets together exceed the campaign's: the smaller one counts."),
+            error=False,
+        )
 
 
-def _content(document: Mapping[str, Any], channels: Mapping[int, Channel], now: datetime) -> Iterator[Missing]:
+def _content(
+    document: Mapping[str, Any], channels: Mapping[int, Channel], now: datetime
+) -> Iterator[Missing]:
     used = {cell["channel"] for cell in document["matrix"]}
     ids = [entry["message"]["version_id"] for entry in document["channels"] if entry["message"]]
     versions = MessageVersion.objects.select_related("message").in_bulk([pk for pk in ids if pk])
@@ -200,7 +226,9 @@ def _content(document: Mapping[str, Any], channels: Mapping[int, Channel], now: 
 
 def _message(version: MessageVersion, message: Message, channel: Channel, on: date) -> Iterator[Missing]:
     if message.archived_at:
-        yield Missing("content", _("Message “%(name)s” is archived: choose another one.") % {"name": message.name})
+        yield Missing(
+            "content", _("Message “%(name)s” is archived: choose another one.") % {"name": message.name}
+        )
     if message.medium != channel.medium or message.brand_id != channel.brand_id:
         yield Missing(
             "content",

@@ -32,7 +32,8 @@ ANY = "any"
 
 # Rows of an absorbed customer count for the survivor.
 PERSON = """coalesce(absorbed.merged_into_id, {table}.customer_id)"""
-ABSORBED = """LEFT JOIN audiences_customer absorbed ON absorbed.id = {table}.customer_id AND absorbed.merged_into_id IS NOT NULL"""
+ABSORBED = """LEFT JOIN audiences_customer absorbed
+    ON absorbed.id = {table}.customer_id AND absorbed.merged_into_id IS NOT NULL"""
 
 
 def _ids(sql: str, *parameters: Any) -> QuerySet[Any]:
@@ -135,7 +136,9 @@ def _campaign_name(leaf: Mapping[str, Any]) -> str:
 def _where(leaf: Mapping[str, Any]) -> str:
     parts = []
     if leaf.get("medium"):
-        parts.append(_t(" by %(medium)s") % {"medium": dict(Medium.choices).get(leaf["medium"], leaf["medium"])})
+        parts.append(
+            _t(" by %(medium)s") % {"medium": dict(Medium.choices).get(leaf["medium"], leaf["medium"])}
+        )
     if leaf.get("campaign"):
         parts.append(_t(" in “%(campaign)s”") % {"campaign": _campaign_name(leaf)})
     if leaf.get("days"):
@@ -220,14 +223,22 @@ TOUCH = RuleKind(
     label=_("Touches"),
     group=GROUP,
     schema=_schema(
-        "touch", ["outcome", "op", "value"], outcome={"enum": list(OUTCOMES)}, op=OPERATOR, value=COUNT,
-        campaign=CAMPAIGN, medium=OF_MEDIUM, days=DAYS,
+        "touch",
+        ["outcome", "op", "value"],
+        outcome={"enum": list(OUTCOMES)},
+        op=OPERATOR,
+        value=COUNT,
+        campaign=CAMPAIGN,
+        medium=OF_MEDIUM,
+        days=DAYS,
     ),
     matching=touches,
     complement=_complement,
     sentence=_touches_in_words,
     fields=(
-        RuleField("outcome", _("Outcome"), "choice", lambda: [(name, told[0]) for name, told in OUTCOMES.items()]),
+        RuleField(
+            "outcome", _("Outcome"), "choice", lambda: [(name, told[0]) for name, told in OUTCOMES.items()]
+        ),
         *HOW_OFTEN,
         *WHERE,
     ),
@@ -237,8 +248,14 @@ RESPONSE = RuleKind(
     label=_("Responses"),
     group=GROUP,
     schema=_schema(
-        "response", ["response", "op", "value"], response={"enum": list(ResponseKind.values)}, op=OPERATOR, value=COUNT,
-        campaign=CAMPAIGN, medium=OF_MEDIUM, days=DAYS,
+        "response",
+        ["response", "op", "value"],
+        response={"enum": list(ResponseKind.values)},
+        op=OPERATOR,
+        value=COUNT,
+        campaign=CAMPAIGN,
+        medium=OF_MEDIUM,
+        days=DAYS,
     ),
     matching=responses,
     complement=_complement,
@@ -249,7 +266,9 @@ RESPONSE = RuleKind(
 MEMBER = RuleKind(
     label=_("Member of a campaign"),
     group=GROUP,
-    schema=_schema("member", ["campaign"], campaign=CAMPAIGN, side={"enum": [name for name, _label in SIDES]}),
+    schema=_schema(
+        "member", ["campaign"], campaign=CAMPAIGN, side={"enum": [name for name, _label in SIDES]}
+    ),
     matching=members,
     sentence=_members_in_words,
     fields=(
@@ -262,7 +281,10 @@ PRESSURE = RuleKind(
     label=_("Pressure"),
     group=GROUP,
     schema=_schema(
-        "pressure", ["op", "value", "hours"], op=OPERATOR, value=COUNT,
+        "pressure",
+        ["op", "value", "hours"],
+        op=OPERATOR,
+        value=COUNT,
         hours={"type": "integer", "minimum": 1, "maximum": SHORTEST_KEPT},
     ),
     matching=pressed,
@@ -270,7 +292,9 @@ PRESSURE = RuleKind(
     sentence=_pressed_in_words,
     fields=(
         *HOW_OFTEN,
-        RuleField("hours", _("In the last hours"), "number", help=_("Up to 168: a week of contacts is always kept.")),
+        RuleField(
+            "hours", _("In the last hours"), "number", help=_("Up to 168: a week of contacts is always kept.")
+        ),
     ),
 )
 

@@ -25,7 +25,15 @@ from campaigns.vocabulary import CampaignState
 RELEASED = (CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.PAUSED)
 # Members are drawn by these once: a change would mix people of two experiments.
 FIXED_AFTER_RELEASE = {
-    "brand", "kind", "currency", "zone", "starts_at", "segment", "holdout_share", "arms", "revenue_basis",
+    "brand",
+    "kind",
+    "currency",
+    "zone",
+    "starts_at",
+    "segment",
+    "holdout_share",
+    "arms",
+    "revenue_basis",
 }
 
 
@@ -35,7 +43,11 @@ class NotEditable(DefinitionError):
 
 def lock(campaign_id: int) -> Campaign:
     """The campaign's row, locked until the transaction ends. Raises ``Campaign.DoesNotExist``."""
-    return Campaign.objects.select_for_update(of=("self",)).select_related("brand", "segment").get(pk=campaign_id)
+    return (
+        Campaign.objects.select_for_update(of=("self",))
+        .select_related("brand", "segment")
+        .get(pk=campaign_id)
+    )
 
 
 def open_version(campaign: Campaign) -> CampaignVersion | None:
@@ -54,7 +66,11 @@ def working(campaign: Campaign) -> Document:
     if campaign.state in RELEASED:
         version = open_version(campaign)
         if version is not None:
-            return refreshed(version.definition) if version.state == CampaignVersion.State.DRAFT else version.definition
+            return (
+                refreshed(version.definition)
+                if version.state == CampaignVersion.State.DRAFT
+                else version.definition
+            )
     return holding(campaign)
 
 
@@ -78,7 +94,9 @@ def refreshed(document: Mapping[str, Any]) -> Document:
         fresh["segment"] = definition.segment_entry(segment)
     ids = [entry["message"]["id"] for entry in document["channels"] if entry.get("message")]
     messages = Message.objects.in_bulk(ids)
-    fresh["channels"] = [{**entry, "message": _message(entry.get("message"), messages)} for entry in document["channels"]]
+    fresh["channels"] = [
+        {**entry, "message": _message(entry.get("message"), messages)} for entry in document["channels"]
+    ]
     return fresh
 
 
@@ -131,7 +149,9 @@ def save(campaign: Campaign, document: Document, user: AbstractUser, now: dateti
     fixed = [name for name in FIXED_AFTER_RELEASE if _bare(document.get(name)) != _bare(current.get(name))]
     if fixed:
         raise DefinitionError(
-            _("The campaign was released: %(fields)s cannot change any more. Duplicate it for another audience or experiment.")
+            _(
+                "The campaign was released: %(fields)s cannot change any more. Duplicate it to try something else."
+            )
             % {"fields": ", ".join(sorted(fixed))}
         )
     version = open_version(campaign)
@@ -144,14 +164,15 @@ def save(campaign: Campaign, document: Document, user: AbstractUser, now: dateti
                 definition=document,
                 difference=changes,
                 state=CampaignVersion.State.DRAFT,
-                made_by=user,
+                made_by_id=user.pk,
                 made_at=now,
             )
         return
     if not changes:
         version.delete()
         return
-    version.definition, version.difference, version.made_by, version.made_at = document, changes, user, now
+    version.definition, version.difference, version.made_at = document, changes, now
+    version.made_by_id = user.pk
     version.save(update_fields=["definition", "difference", "made_by", "made_at"])
 
 
@@ -186,7 +207,7 @@ def snapshot(campaign: Campaign, user: AbstractUser, plan: Plan | None, now: dat
             difference=differences(last.definition if last else None, document),
             state=CampaignVersion.State.SUBMITTED,
             plan=plan,
-            made_by=user,
+            made_by_id=user.pk,
             made_at=now,
         )
     version = open_version(campaign)
@@ -195,7 +216,7 @@ def snapshot(campaign: Campaign, user: AbstractUser, plan: Plan | None, now: dat
     version.definition = refreshed(version.definition)
     version.difference = differences(holding(campaign), version.definition)
     version.state = CampaignVersion.State.SUBMITTED
-    version.plan, version.made_by, version.made_at = plan, user, now
+    version.plan, version.made_by_id, version.made_at = plan, user.pk, now
     version.save()
     return version
 
@@ -237,7 +258,7 @@ def duplicate(campaign: Campaign, user: AbstractUser) -> Campaign:
 def create(document: Document, user: AbstractUser) -> Campaign:
     """A new draft from a document. Raises :class:`DefinitionError`."""
     with transaction.atomic():
-        campaign = Campaign(name=document["name"], created_by=user)
+        campaign = Campaign(name=document["name"], created_by_id=user.pk)
         definition.write(campaign, document)
         # A seed that people cannot choose: arms and holdouts of two campaigns are independent.
         campaign.seed = definition.seed_of(campaign.pk)

@@ -47,7 +47,8 @@ def make_message(medium: str = "email", **words: str) -> MessageVersion:
         "email": {
             "subject": "For {{name|you}}",
             "text": "Hello {{name|friend}}, see https://shop.example/new\n{{unsubscribe}}",
-            "html": '<p>Hello {{name|friend}}, <a href="https://shop.example/new">see</a> <a href="{{unsubscribe}}">leave</a></p>',
+            "html": '<p>Hello {{name|friend}}, <a href="https://shop.example/new">see</a>'
+            ' <a href="{{unsubscribe}}">leave</a></p>',
         },
         "sms": {"text": "{{name|您}}好，新品上市 https://shop.example/new 拒收请回复R"},
     }.get(medium, {"text": "Hello {{name|friend}}"})
@@ -59,7 +60,9 @@ def make_segment(**fields: Any) -> Segment:
     return Segment.objects.create(**({"name": f"Segment {next(_numbers)}", "rule": {"all": []}} | fields))
 
 
-def make_draft(user: User | None = None, *, channels: list[Channel] | None = None, **changes: Any) -> Campaign:
+def make_draft(
+    user: User | None = None, *, channels: list[Channel] | None = None, **changes: Any
+) -> Campaign:
     """A draft from which nothing is missing but its forecast: email 2×, from tomorrow for two weeks."""
     user = user or make_person("maker", "marketer")
     channels = [make_channel()] if channels is None else channels

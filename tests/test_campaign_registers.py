@@ -51,27 +51,54 @@ def running() -> Campaign:
     return Campaign.objects.get(pk=campaign.pk)
 
 
-def join(campaign: Campaign, customer: Customer, *, held_out: bool = False, states: tuple[str, ...] = (), target: int = 3) -> None:
+def join(
+    campaign: Campaign,
+    customer: Customer,
+    *,
+    held_out: bool = False,
+    states: tuple[str, ...] = (),
+    target: int = 3,
+) -> None:
     """Make a customer a member with touches in these states, due from an hour ago on, an hour apart."""
     now = timezone.now()
     Member.objects.create(
-        campaign_id=campaign.pk, customer_id=customer.pk, stage="member", held_out=held_out, zone="Asia/Shanghai",
-        entered_at=now, state_at=now,
+        campaign_id=campaign.pk,
+        customer_id=customer.pk,
+        stage="member",
+        held_out=held_out,
+        zone="Asia/Shanghai",
+        entered_at=now,
+        state_at=now,
     )
     if held_out:
         return
     channel = campaign.channel_plans.get().channel_id
     MemberTarget.objects.create(
-        campaign_id=campaign.pk, customer_id=customer.pk, channel_id=channel, round=1, stage="member",
-        target=target, planned=len(states), cause="" if len(states) == target else "budget",
+        campaign_id=campaign.pk,
+        customer_id=customer.pk,
+        channel_id=channel,
+        round=1,
+        stage="member",
+        target=target,
+        planned=len(states),
+        cause="" if len(states) == target else "budget",
     )
     with connection.cursor() as cursor:
         for ordinal, state in enumerate(states, 1):
             cursor.execute(
                 """INSERT INTO campaigns_touch (campaign_id, customer_id, channel_id, round, ordinal, stage, due_at,
                 deadline_at, state, reason, state_at) VALUES (%s, %s, %s, 1, %s, 'member', %s, %s, %s, %s, %s)""",
-                [campaign.pk, customer.pk, channel, ordinal, now + (ordinal - 2) * HOUR, now + 50 * HOUR, state,
-                 "bounced" if state == "gap" else "", now],
+                [
+                    campaign.pk,
+                    customer.pk,
+                    channel,
+                    ordinal,
+                    now + (ordinal - 2) * HOUR,
+                    now + 50 * HOUR,
+                    state,
+                    "bounced" if state == "gap" else "",
+                    now,
+                ],
             )
 
 
@@ -114,11 +141,19 @@ def test_people_are_found_by_what_they_did_and_scanners_are_not(running: Campaig
     person, scanned, _other = make_customers(3)
     for number, (customer, machine) in enumerate([(person, False), (person, False), (scanned, True)]):
         Response.objects.create(
-            customer=customer, campaign_id=running.pk, kind="click", occurred_at=timezone.now(),
-            received_at=timezone.now(), machine=machine, source="test", source_key=str(number),
+            customer=customer,
+            campaign_id=running.pk,
+            kind="click",
+            occurred_at=timezone.now(),
+            received_at=timezone.now(),
+            machine=machine,
+            source="test",
+            source_key=str(number),
         )
     assert held_by(kind="response", response="click", op="at_least", value=2, days=7) == {person.pk}
-    assert held_by(kind="response", response="click", op="at_least", value=1, campaign=running.pk) == {person.pk}
+    assert held_by(kind="response", response="click", op="at_least", value=1, campaign=running.pk) == {
+        person.pk
+    }
 
 
 def test_people_are_found_by_their_side_of_a_campaign(running: Campaign) -> None:
@@ -134,7 +169,9 @@ def test_people_are_found_by_the_pressure_on_them() -> None:
     calm, pressed = make_customers(2)
     now = timezone.now()
     ContactState.objects.filter(pk=pressed.pk).update(
-        recent_attempts=[1, 2, 3], recent_channels=[1, 1, 1], recent_at=[now - 30 * HOUR, now - 2 * HOUR, now - HOUR]
+        recent_attempts=[1, 2, 3],
+        recent_channels=[1, 1, 1],
+        recent_at=[now - 30 * HOUR, now - 2 * HOUR, now - HOUR],
     )
     assert held_by(kind="pressure", op="at_least", value=2, hours=24) == {pressed.pk}
     assert held_by(kind="pressure", op="at_least", value=3, hours=24) == set()
@@ -159,10 +196,14 @@ def test_each_condition_says_itself_in_words(leaf: dict[str, Any]) -> None:
 
 
 def states_of(customer: Customer) -> list[tuple[str, str]]:
-    return list(Touch.objects.filter(customer_id=customer.pk).order_by("ordinal").values_list("state", "reason"))
+    return list(
+        Touch.objects.filter(customer_id=customer.pk).order_by("ordinal").values_list("state", "reason")
+    )
 
 
-def test_a_merge_lets_go_of_the_absorbed_ones_unsent_touches_and_undo_plans_them_again(running: Campaign) -> None:
+def test_a_merge_lets_go_of_the_absorbed_ones_unsent_touches_and_undo_plans_them_again(
+    running: Campaign,
+) -> None:
     kept, away = make_customers(2)
     join(running, kept, states=("sent", "planned", "planned"))
     join(running, away, states=("sent", "planned", "planned"))
@@ -188,11 +229,20 @@ def test_nothing_is_sent_to_the_erased_and_their_words_go(running: Campaign) -> 
     (person,) = make_customers(1)
     join(running, person, states=("sent", "planned"))
     Response.objects.create(
-        customer=person, kind="reply", occurred_at=NOW, received_at=NOW, source="t", source_key="1",
+        customer=person,
+        kind="reply",
+        occurred_at=NOW,
+        received_at=NOW,
+        source="t",
+        source_key="1",
         detail={"text": "my address is …"},
     )
     task = PeopleTask.objects.create(
-        campaign_id=running.pk, channel=running.channel_plans.get().channel, customer=person, title="Call Person 0", due_at=NOW
+        campaign_id=running.pk,
+        channel=running.channel_plans.get().channel,
+        customer=person,
+        title="Call Person 0",
+        due_at=NOW,
     )
     erasure.erase(person.pk, requested_by="person", now=NOW)
     assert states_of(person) == [("sent", ""), ("gap", "erased")]
@@ -219,7 +269,9 @@ def test_it_is_told_why_and_why_not(running: Campaign) -> None:
     join(running, short, states=("planned",), target=3)
     Touch.objects.filter(customer_id=short.pk).update(deferred="pressure")
     assert [(row.why, str(row.owner)) for row in reversed(contacts.contacts(contacted.pk))] == [
-        ("Delivered", ""), ("Not reached: Bounced", "Audience owner"), ("Planned", ""),
+        ("Delivered", ""),
+        ("Not reached: Bounced", "Audience owner"),
+        ("Planned", ""),
     ]
     assert "Held out on purpose" in contacts.memberships(held_out.pk)[0].why
     (missing,) = contacts.memberships(short.pk)[0].shortfalls
@@ -230,12 +282,17 @@ def test_it_is_told_why_and_why_not(running: Campaign) -> None:
 # The first page -------------------------------------------------------------------------------
 
 
-def test_the_first_page_tells_each_role_what_waits_and_what_runs(running: Campaign, log_in: Callable[[str], Client]) -> None:
+def test_the_first_page_tells_each_role_what_waits_and_what_runs(
+    running: Campaign, log_in: Callable[[str], Client]
+) -> None:
     draft = make_draft(make_person("marketer", "marketer"), name="Summer")
     make_plan(draft)
     lifecycle.submit(draft, make_person("marketer", "marketer"), NOW)
     home = reverse("config:home")
-    approver, marketer = log_in("approver").get(home).content.decode(), log_in("marketer").get(home).content.decode()
+    approver, marketer = (
+        log_in("approver").get(home).content.decode(),
+        log_in("marketer").get(home).content.decode(),
+    )
     assert "Summer" in approver
     assert "Summer" not in marketer  # nobody decides on their own
     assert "Spring" in marketer
@@ -271,7 +328,11 @@ def test_a_stop_lets_go_of_everything_unsent(running: Campaign) -> None:
     join(running, two, states=("planned", "held", "planned"))
     job = lifecycle.stop(running, make_person("finance", "finance"), "", NOW)
     assert jobs.run(job.pk) is not None
-    assert states_of(one) == [("sent", ""), ("released", "campaign_stopped"), ("released", "campaign_stopped")]
+    assert states_of(one) == [
+        ("sent", ""),
+        ("released", "campaign_stopped"),
+        ("released", "campaign_stopped"),
+    ]
     assert [state for state, _reason in states_of(two)] == ["released", "held", "released"]
     assert set(Member.objects.filter(campaign_id=running.pk).values_list("state", flat=True)) == {"ended"}
 
@@ -295,7 +356,10 @@ def test_a_lowered_target_lets_go_of_what_is_beyond_it_and_keeps_what_is_sent(ru
 
 def test_each_rule_is_said_in_a_sentence() -> None:
     rule = PressureRule(name="r", touches=3, hours=168, medium="sms")
-    assert policy.sentence(rule) == "A person is contacted at most 3 times in any 7 days on end by SMS, over all campaigns."
+    assert (
+        policy.sentence(rule)
+        == "A person is contacted at most 3 times in any 7 days on end by SMS, over all campaigns."
+    )
 
 
 def test_a_rule_is_made_in_days_and_takes_force_by_itself(as_marketer: Client) -> None:

@@ -9,7 +9,15 @@ from django.urls import reverse
 
 from campaigns import definition, versions
 from campaigns.models import Campaign, Message, MessageVariant, MessageVersion
-from tests.campaign_drafts import NOW, make_channel, make_draft, make_message, make_person, make_plan, make_segment
+from tests.campaign_drafts import (
+    NOW,
+    make_channel,
+    make_draft,
+    make_message,
+    make_person,
+    make_plan,
+    make_segment,
+)
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true"}
@@ -43,20 +51,35 @@ def test_a_campaign_begins_with_a_name_and_two_days(as_marketer: Client) -> None
     segment, channel = make_segment(), make_channel()
     answer = as_marketer.post(
         reverse("campaigns:new_campaign"),
-        {"name": "Spring", "segment": segment.pk, "starts_on": "2030-03-01", "ends_on": "2030-03-10", "brand": channel.brand_id},
+        {
+            "name": "Spring",
+            "segment": segment.pk,
+            "starts_on": "2030-03-01",
+            "ends_on": "2030-03-10",
+            "brand": channel.brand_id,
+        },
     )
     campaign = Campaign.objects.get(name="Spring")
     assert answer["Location"] == reverse("campaigns:matrix", args=[campaign.pk])
     document = document_of(campaign)
-    assert (document["starts_at"], document["ends_at"]) == ("2030-02-28T16:00:00+00:00", "2030-03-10T16:00:00+00:00")
+    assert (document["starts_at"], document["ends_at"]) == (
+        "2030-02-28T16:00:00+00:00",
+        "2030-03-10T16:00:00+00:00",
+    )
     assert len(document["phases"]) == 1
 
 
 def test_dates_are_those_of_the_campaigns_zone(as_marketer: Client) -> None:
     campaign = make_draft()
     data = {
-        "name": "N", "goal": "", "segment": "", "zone": "America/New_York", "brand": "main", "currency": "CNY",
-        "starts_at": "2030-01-01T09:00", "ends_at": "2030-02-01T09:00",
+        "name": "N",
+        "goal": "",
+        "segment": "",
+        "zone": "America/New_York",
+        "brand": "main",
+        "currency": "CNY",
+        "starts_at": "2030-01-01T09:00",
+        "ends_at": "2030-02-01T09:00",
     }
     assert post(as_marketer, "basics", campaign, data).status_code == 200
     document = document_of(campaign)
@@ -70,17 +93,27 @@ def matrix_data(campaign: Campaign, **changes: Any) -> dict[str, Any]:
     from campaigns.forms import local
 
     document = document_of(campaign)
-    data: dict[str, Any] = {"budget": document["budget"] or "", "person_cap": "", "priority": "50", "objective": "coverage"}
+    data: dict[str, Any] = {
+        "budget": document["budget"] or "",
+        "person_cap": "",
+        "priority": "50",
+        "objective": "coverage",
+    }
     for n, phase in enumerate(document["phases"]):
         data |= {
-            f"p{n}-name": phase["name"], f"p{n}-round_days": phase["round_days"] or "",
+            f"p{n}-name": phase["name"],
+            f"p{n}-round_days": phase["round_days"] or "",
             f"p{n}-starts_at": local(phase["starts_at"], document["zone"]),
             f"p{n}-ends_at": local(phase["ends_at"], document["zone"]),
         }
         for entry in document["channels"]:
             for stage in ("prospect", "member", "customer", "advocate"):
                 cell = next(
-                    (c for c in document["matrix"] if (c["phase"], c["channel"], c["stage"]) == (n, entry["channel"], stage)),
+                    (
+                        c
+                        for c in document["matrix"]
+                        if (c["phase"], c["channel"], c["stage"]) == (n, entry["channel"], stage)
+                    ),
                     {"touches": "", "min_gap_hours": 48},
                 )
                 data[f"c{n}-{entry['channel']}-{stage}-n"] = cell["touches"]
@@ -101,7 +134,9 @@ def test_a_cell_is_saved_as_soon_as_it_changes(as_marketer: Client) -> None:
     data = matrix_data(campaign, **{f"c0-{channel}-advocate-n": "3", f"c0-{channel}-advocate-gap": "24"})
     answer = post(as_marketer, "matrix", campaign, data)
     assert "Saved" in answer.content.decode()
-    cells = {cell["stage"]: (cell["touches"], cell["min_gap_hours"]) for cell in document_of(campaign)["matrix"]}
+    cells = {
+        cell["stage"]: (cell["touches"], cell["min_gap_hours"]) for cell in document_of(campaign)["matrix"]
+    }
     assert cells == {"member": (2, 48), "advocate": (3, 24)}
 
 
@@ -122,7 +157,9 @@ def test_a_cell_is_saved_as_soon_as_it_changes(as_marketer: Client) -> None:
         ("ch{channel}-daily_limit", "1.5", "Messages a day"),
     ],
 )
-def test_a_wrong_value_is_named_and_nothing_is_saved(field: str, value: str, told: str, as_marketer: Client) -> None:
+def test_a_wrong_value_is_named_and_nothing_is_saved(
+    field: str, value: str, told: str, as_marketer: Client
+) -> None:
     campaign = make_draft()
     channel = campaign.channel_plans.get().channel_id
     before = document_of(campaign)
@@ -136,17 +173,28 @@ def test_a_wrong_value_is_named_and_nothing_is_saved(field: str, value: str, tol
 def test_day_parts_are_kept_for_each_channel(as_marketer: Client) -> None:
     campaign = make_draft()
     key = f"ch{campaign.channel_plans.get().channel_id}"
-    data = matrix_data(campaign, **{
-        f"{key}-dps": "2", f"{key}-dp0-days": ["1", "2"], f"{key}-dp0-from": "09:00", f"{key}-dp0-to": "20:30",
-        f"{key}-dp1-from": "", f"{key}-dp1-to": "",
-    })
+    data = matrix_data(
+        campaign,
+        **{
+            f"{key}-dps": "2",
+            f"{key}-dp0-days": ["1", "2"],
+            f"{key}-dp0-from": "09:00",
+            f"{key}-dp0-to": "20:30",
+            f"{key}-dp1-from": "",
+            f"{key}-dp1-to": "",
+        },
+    )
     post(as_marketer, "matrix", campaign, data)
-    assert document_of(campaign)["channels"][0]["day_parts"] == [{"days": [1, 2], "from": "09:00", "to": "20:30"}]
+    assert document_of(campaign)["channels"][0]["day_parts"] == [
+        {"days": [1, 2], "from": "09:00", "to": "20:30"}
+    ]
     data |= {f"{key}-dp0-to": "08:00"}
     assert "end after they begin" in post(as_marketer, "matrix", campaign, data).content.decode()
 
 
-def test_a_phase_is_added_by_splitting_the_last_and_removed_by_giving_back_its_time(as_marketer: Client) -> None:
+def test_a_phase_is_added_by_splitting_the_last_and_removed_by_giving_back_its_time(
+    as_marketer: Client,
+) -> None:
     campaign = make_draft()
     before = document_of(campaign)
     post(as_marketer, "matrix", campaign, matrix_data(campaign, do="add_phase"), htmx=False)
@@ -162,7 +210,9 @@ def test_removing_the_first_phase_keeps_the_matrix_of_the_second(as_marketer: Cl
     campaign = make_draft()
     channel = campaign.channel_plans.get().channel_id
     post(as_marketer, "matrix", campaign, matrix_data(campaign, do="add_phase"), htmx=False)
-    post(as_marketer, "matrix", campaign, matrix_data(campaign, **{f"c1-{channel}-member-n": "7"}), htmx=False)
+    post(
+        as_marketer, "matrix", campaign, matrix_data(campaign, **{f"c1-{channel}-member-n": "7"}), htmx=False
+    )
     post(as_marketer, "matrix", campaign, matrix_data(campaign, do="remove_phase:0"), htmx=False)
     document = document_of(campaign)
     assert [(cell["phase"], cell["touches"]) for cell in document["matrix"]] == [(0, 7)]
@@ -182,9 +232,20 @@ def test_channels_come_and_go_with_their_column(as_marketer: Client) -> None:
 def test_rules_are_entered_in_per_cent_and_kept_as_shares(as_marketer: Client) -> None:
     campaign = make_draft()
     data = {
-        "holdout": "12.5", "silence_hours": "72", "silent_touches": "1", "exit_on": ["conversion", "click"],
-        "margin": "30", "conversion_value": "199", "attribution_days": "7", "revenue_basis": "net",
-        "arm-0-name": "few", "arm-0-share": "33.33", "arm-0-cap": "1", "arm-1-name": "", "arm-1-share": "", "arm-1-cap": "",
+        "holdout": "12.5",
+        "silence_hours": "72",
+        "silent_touches": "1",
+        "exit_on": ["conversion", "click"],
+        "margin": "30",
+        "conversion_value": "199",
+        "attribution_days": "7",
+        "revenue_basis": "net",
+        "arm-0-name": "few",
+        "arm-0-share": "33.33",
+        "arm-0-cap": "1",
+        "arm-1-name": "",
+        "arm-1-share": "",
+        "arm-1-cap": "",
     }
     assert post(as_marketer, "rules", campaign, data).status_code == 200
     document = document_of(campaign)
@@ -203,7 +264,10 @@ def test_choosing_a_message_puts_its_newest_version_into_the_campaign(as_markete
     post(as_marketer, "content", campaign, {f"message-{channel}": version.message_id})
     message = document_of(campaign)["channels"][0]["message"]
     assert (message["id"], message["version_id"]) == (version.message_id, version.pk)
-    assert "Choose the message" not in as_marketer.get(reverse("campaigns:content", args=[campaign.pk])).content.decode()
+    assert (
+        "Choose the message"
+        not in as_marketer.get(reverse("campaigns:content", args=[campaign.pk])).content.decode()
+    )
 
 
 def test_a_submitted_campaign_is_shown_but_refuses_changes(as_marketer: Client) -> None:
@@ -244,7 +308,9 @@ def test_the_approver_decides_on_the_screen(as_marketer: Client, as_approver: Cl
     campaign.refresh_from_db()
     assert campaign.state == "draft"
     as_marketer.post(reverse("campaigns:submit", args=[campaign.pk]))
-    as_approver.post(reverse("campaigns:decide", args=[campaign.pk, 2]), {"step": "approver", "decision": "approve"})
+    as_approver.post(
+        reverse("campaigns:decide", args=[campaign.pk, 2]), {"step": "approver", "decision": "approve"}
+    )
     campaign.refresh_from_db()
     assert campaign.state in ("approved", "scheduled", "running")
     assert "Too often" in as_marketer.get(reverse("campaigns:approval", args=[campaign.pk])).content.decode()
@@ -255,7 +321,9 @@ def test_the_approver_decides_on_the_screen(as_marketer: Client, as_approver: Cl
 
 def test_words_are_saved_and_checked_as_one_types(as_marketer: Client) -> None:
     make_channel("sms")
-    as_marketer.post(reverse("campaigns:new_message"), {"name": "Hello", "medium": "sms", "brand": make_channel().brand_id})
+    as_marketer.post(
+        reverse("campaigns:new_message"), {"name": "Hello", "medium": "sms", "brand": make_channel().brand_id}
+    )
     message = Message.objects.get(name="Hello")
     url = reverse("campaigns:message_version", args=[message.pk, 1])
     words = {"variant": "1", "name": "A", "weight": "1", "text": "新品上市", "subject": "", "html": ""}
@@ -295,12 +363,19 @@ def test_the_list_finds_by_words_and_state(as_marketer: Client) -> None:
     page = as_marketer.get(reverse("campaigns:campaigns"), {"q": "alp"}).content.decode()
     assert "Alpha" in page
     assert "Beta" not in page
-    assert "Alpha" not in as_marketer.get(reverse("campaigns:campaigns"), {"state": "running"}).content.decode()
+    assert (
+        "Alpha" not in as_marketer.get(reverse("campaigns:campaigns"), {"state": "running"}).content.decode()
+    )
     assert first.name == "Alpha"
 
 
 def test_the_calendar_shows_what_touches_the_month(as_marketer: Client) -> None:
     make_draft(name="March thing")
-    assert "March thing" in as_marketer.get(reverse("campaigns:calendar"), {"month": "2026-03"}).content.decode()
-    assert "March thing" not in as_marketer.get(reverse("campaigns:calendar"), {"month": "2026-04"}).content.decode()
+    assert (
+        "March thing" in as_marketer.get(reverse("campaigns:calendar"), {"month": "2026-03"}).content.decode()
+    )
+    assert (
+        "March thing"
+        not in as_marketer.get(reverse("campaigns:calendar"), {"month": "2026-04"}).content.decode()
+    )
     assert as_marketer.get(reverse("campaigns:calendar"), {"month": "nonsense"}).status_code == 200

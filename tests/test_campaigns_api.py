@@ -13,7 +13,15 @@ from campaigns import definition, lifecycle, versions
 from campaigns.models import Campaign, Member, MemberTarget, Message, PressureRule
 from config import api_keys
 from config.models import User
-from tests.campaign_drafts import NOW, make_channel, make_draft, make_message, make_person, make_plan, make_segment
+from tests.campaign_drafts import (
+    NOW,
+    make_channel,
+    make_draft,
+    make_message,
+    make_person,
+    make_plan,
+    make_segment,
+)
 
 pytestmark = pytest.mark.django_db
 API = "/api/v1"
@@ -37,12 +45,25 @@ def document() -> dict[str, Any]:
         "holdout_share": "0.1",
         "exit_on": ["conversion"],
         "phases": [
-            {"name": "Warm up", "starts_at": "2026-03-03T09:00:00+08:00", "ends_at": "2026-03-10T09:00:00+08:00"},
-            {"name": "Push", "starts_at": "2026-03-10T09:00:00+08:00", "ends_at": "2026-03-17T09:00:00+08:00", "round_days": 3},
+            {
+                "name": "Warm up",
+                "starts_at": "2026-03-03T09:00:00+08:00",
+                "ends_at": "2026-03-10T09:00:00+08:00",
+            },
+            {
+                "name": "Push",
+                "starts_at": "2026-03-10T09:00:00+08:00",
+                "ends_at": "2026-03-17T09:00:00+08:00",
+                "round_days": 3,
+            },
         ],
         "channels": [
-            {"channel": channel.pk, "budget": "60.5", "message": {"id": message.message_id},
-             "day_parts": [{"days": [1, 2, 3, 4, 5], "from": "09:00", "to": "20:30"}]},
+            {
+                "channel": channel.pk,
+                "budget": "60.5",
+                "message": {"id": message.message_id},
+                "day_parts": [{"days": [1, 2, 3, 4, 5], "from": "09:00", "to": "20:30"}],
+            },
         ],
         "matrix": [
             {"phase": 0, "channel": channel.pk, "stage": "member", "touches": 2, "min_gap_hours": 48},
@@ -59,7 +80,9 @@ def create(client: Client, document: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def test_a_document_becomes_a_draft_and_comes_back_the_same(as_marketer: Client, document: dict[str, Any]) -> None:
+def test_a_document_becomes_a_draft_and_comes_back_the_same(
+    as_marketer: Client, document: dict[str, Any]
+) -> None:
     made = create(as_marketer, document)
     kept = made["document"]
     assert (made["state"], kept["budget"], kept["channels"][0]["budget"]) == ("draft", "100.0000", "60.5000")
@@ -74,7 +97,9 @@ def test_a_document_becomes_a_draft_and_comes_back_the_same(as_marketer: Client,
 
 def test_one_part_is_changed_without_the_others(as_marketer: Client, document: dict[str, Any]) -> None:
     made = create(as_marketer, document)
-    answer = as_marketer.patch(f"{API}/campaigns/{made['id']}/", {"budget": None, "priority": 80}, content_type="application/json")
+    answer = as_marketer.patch(
+        f"{API}/campaigns/{made['id']}/", {"budget": None, "priority": 80}, content_type="application/json"
+    )
     changed = answer.json()["document"]
     assert (changed["budget"], changed["priority"]) == (None, 80)
     assert {k: v for k, v in changed.items() if k not in ("budget", "priority")} == {
@@ -94,7 +119,10 @@ def test_one_part_is_changed_without_the_others(as_marketer: Client, document: d
         ({"ends_at": "2026-03-01T00:00:00Z"}, "ends_at"),
         ({"budget": "-1"}, "budget"),
         ({"exit_on": ["boredom"]}, "exit_on"),
-        ({"phases": [{"name": "x", "starts_at": "2026-03-03T00:00Z", "ends_at": "2026-03-02T00:00Z"}]}, "phases"),
+        (
+            {"phases": [{"name": "x", "starts_at": "2026-03-03T00:00Z", "ends_at": "2026-03-02T00:00Z"}]},
+            "phases",
+        ),
     ],
 )
 def test_a_wrong_document_is_refused_with_its_place(
@@ -110,7 +138,9 @@ def step(client: Client, pk: int, name: str, data: dict[str, Any] | None = None)
     return client.post(f"{API}/campaigns/{pk}/{name}/", data or {}, content_type="application/json")
 
 
-def test_the_whole_life_of_a_campaign(as_marketer: Client, as_approver: Client, document: dict[str, Any]) -> None:
+def test_the_whole_life_of_a_campaign(
+    as_marketer: Client, as_approver: Client, document: dict[str, Any]
+) -> None:
     pk = create(as_marketer, document)["id"]
     early = step(as_marketer, pk, "submit")
     assert (early.status_code, [entry["step"] for entry in early.json()["missing"]]) == (409, ["forecast"])
@@ -140,15 +170,21 @@ def test_a_running_campaign_takes_changes_as_a_version(as_marketer: Client) -> N
     campaign = make_draft()
     make_plan(campaign)
     version = lifecycle.submit(campaign, make_person("maker", "marketer"), NOW)
-    refused = as_marketer.patch(f"{API}/campaigns/{campaign.pk}/", {"budget": "5"}, content_type="application/json")
+    refused = as_marketer.patch(
+        f"{API}/campaigns/{campaign.pk}/", {"budget": "5"}, content_type="application/json"
+    )
     assert refused.status_code == 409
     lifecycle.approve(version, make_person("approver", "approver"), "approver", "", NOW)
     lifecycle.released(campaign, NOW)
-    answer = as_marketer.patch(f"{API}/campaigns/{campaign.pk}/", {"budget": "500"}, content_type="application/json")
+    answer = as_marketer.patch(
+        f"{API}/campaigns/{campaign.pk}/", {"budget": "500"}, content_type="application/json"
+    )
     assert answer.json()["document"]["budget"] == "500.0000"
     assert definition.read(campaign)["budget"] == "100.0000"
     assert versions.open_version(campaign) is not None
-    fixed = as_marketer.patch(f"{API}/campaigns/{campaign.pk}/", {"currency": "USD"}, content_type="application/json")
+    fixed = as_marketer.patch(
+        f"{API}/campaigns/{campaign.pk}/", {"currency": "USD"}, content_type="application/json"
+    )
     assert (fixed.status_code, "currency" in fixed.json()["detail"]) == (400, True)
 
 
@@ -157,7 +193,12 @@ def test_a_key_of_the_wrong_scope_writes_nothing(document: dict[str, Any]) -> No
     read = api_keys.issue(User.objects.get(pk=owner.pk), "reader", ["campaigns:read"])[1]
     client, headers = Client(), {"authorization": f"Bearer {read}"}
     assert client.get(f"{API}/campaigns/", headers=headers).status_code == 200
-    assert client.post(f"{API}/campaigns/", document, content_type="application/json", headers=headers).status_code == 403
+    assert (
+        client.post(
+            f"{API}/campaigns/", document, content_type="application/json", headers=headers
+        ).status_code
+        == 403
+    )
 
 
 def test_a_draft_made_twice_with_one_key_is_one_draft(document: dict[str, Any]) -> None:
@@ -165,7 +206,9 @@ def test_a_draft_made_twice_with_one_key_is_one_draft(document: dict[str, Any]) 
     key = api_keys.issue(User.objects.get(pk=owner.pk), "writer", ["campaigns:read", "campaigns:write"])[1]
     headers = {"authorization": f"Bearer {key}", "idempotency-key": "spring"}
     for _call in range(2):
-        answer = Client().post(f"{API}/campaigns/", document, content_type="application/json", headers=headers)
+        answer = Client().post(
+            f"{API}/campaigns/", document, content_type="application/json", headers=headers
+        )
         assert answer.status_code == 201
     assert Campaign.objects.count() == 1
 
@@ -178,19 +221,33 @@ def test_rows_come_with_cursors(as_marketer: Client) -> None:
     people = [Customer.objects.create(name=f"P{n}", stage="member") for n in range(5)]
     for person in people:
         Member.objects.create(
-            campaign_id=campaign.pk, customer_id=person.pk, stage="member", zone="UTC", entered_at=NOW, state_at=NOW
+            campaign_id=campaign.pk,
+            customer_id=person.pk,
+            stage="member",
+            zone="UTC",
+            entered_at=NOW,
+            state_at=NOW,
         )
         MemberTarget.objects.create(
-            campaign_id=campaign.pk, customer_id=person.pk, channel_id=channel, round=1, stage="member", target=1, planned=1
+            campaign_id=campaign.pk,
+            customer_id=person.pk,
+            channel_id=channel,
+            round=1,
+            stage="member",
+            target=1,
+            planned=1,
         )
         with connection.cursor() as cursor:
             cursor.execute(
                 "INSERT INTO campaigns_approved_ordinal (campaign_id, channel_id, round, stage, ordinal, version) "
-                "VALUES (%s, %s, 1, 'member', 1, 1) ON CONFLICT DO NOTHING", [campaign.pk, channel],
+                "VALUES (%s, %s, 1, 'member', 1, 1) ON CONFLICT DO NOTHING",
+                [campaign.pk, channel],
             )
             cursor.execute(
-                "INSERT INTO campaigns_touch (campaign_id, customer_id, channel_id, round, ordinal, stage, due_at, deadline_at) "
-                "VALUES (%s, %s, %s, 1, 1, 'member', %s, %s)", [campaign.pk, person.pk, channel, NOW, NOW],
+                "INSERT INTO campaigns_touch (campaign_id, customer_id, channel_id, round, ordinal, stage, "
+                "due_at, deadline_at) "
+                "VALUES (%s, %s, %s, 1, 1, 'member', %s, %s)",
+                [campaign.pk, person.pk, channel, NOW, NOW],
             )
     for name in ("members", "targets", "touches"):
         url, seen = f"{API}/campaigns/{campaign.pk}/{name}/?page_size=2", []
@@ -209,7 +266,17 @@ def test_the_forecast_is_told_cell_by_cell(as_marketer: Client) -> None:
     campaign = make_draft()
     assert as_marketer.get(f"{API}/campaigns/{campaign.pk}/forecast/").status_code == 404
     plan = make_plan(campaign)
-    plan.cells.create(round=1, channel_id=1, stage="member", people=5, eligible=4, reach=4, target=8, touches=6, gaps={"budget": 2})
+    plan.cells.create(
+        round=1,
+        channel_id=1,
+        stage="member",
+        people=5,
+        eligible=4,
+        reach=4,
+        target=8,
+        touches=6,
+        gaps={"budget": 2},
+    )
     told = as_marketer.get(f"{API}/campaigns/{campaign.pk}/forecast/").json()
     assert (told["stale"], told["cells"][0]["gaps"]) == (False, {"budget": 2})
     as_marketer.patch(f"{API}/campaigns/{campaign.pk}/", {"budget": "1"}, content_type="application/json")
@@ -221,17 +288,29 @@ def test_asking_twice_for_a_forecast_runs_one(as_marketer: Client, monkeypatch: 
 
     monkeypatch.setattr(jobs, "wake", lambda _ids: None)
     campaign = make_draft()
-    first, second = step(as_marketer, campaign.pk, "plan").json(), step(as_marketer, campaign.pk, "plan").json()
+    first, second = (
+        step(as_marketer, campaign.pk, "plan").json(),
+        step(as_marketer, campaign.pk, "plan").json(),
+    )
     assert first["id"] == second["id"]
     assert Job.objects.filter(kind="plan").count() == 1
 
 
 def test_words_are_written_and_checked(as_marketer: Client) -> None:
     sms = make_channel("sms")
-    made = as_marketer.post(f"{API}/messages/", {"name": "Hi", "medium": "sms", "brand": "main"}, content_type="application/json")
+    made = as_marketer.post(
+        f"{API}/messages/", {"name": "Hi", "medium": "sms", "brand": "main"}, content_type="application/json"
+    )
     pk = made.json()["id"]
-    words = {"variants": [{"name": "A", "text": "上新"}, {"name": "B", "text": "上新，拒收请回复R", "weight": "0.5"}]}
-    version = as_marketer.post(f"{API}/messages/{pk}/versions/", words, content_type="application/json").json()
+    words = {
+        "variants": [
+            {"name": "A", "text": "上新"},
+            {"name": "B", "text": "上新，拒收请回复R", "weight": "0.5"},
+        ]
+    }
+    version = as_marketer.post(
+        f"{API}/messages/{pk}/versions/", words, content_type="application/json"
+    ).json()
     assert [(one["number"], one["name"]) for one in version["variants"]] == [(1, "A"), (2, "B")]
     problems = as_marketer.get(f"{API}/messages/{pk}/check/{sms.pk}/").json()
     assert [(problem["variant"], problem["rule"]) for problem in problems] == [("A", "opt_out_text")]
@@ -242,7 +321,9 @@ def test_words_are_written_and_checked(as_marketer: Client) -> None:
 
 def test_the_contact_policy_is_kept_through_the_api_too(as_marketer: Client, as_approver: Client) -> None:
     rule = {"name": "Daily", "touches": 1, "hours": 24}
-    assert as_approver.post(f"{API}/pressure-rules/", rule, content_type="application/json").status_code == 403
+    assert (
+        as_approver.post(f"{API}/pressure-rules/", rule, content_type="application/json").status_code == 403
+    )
     made = as_marketer.post(f"{API}/pressure-rules/", rule, content_type="application/json").json()
     assert made["sentence"] == "A person is contacted at most once in any 1 day on end, over all campaigns."
     as_marketer.patch(f"{API}/pressure-rules/{made['id']}/", {"touches": 2}, content_type="application/json")

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -120,14 +120,19 @@ def test_touches_that_do_not_fit_their_round_are_told() -> None:
 def test_a_submitted_campaign_is_not_editable(submitted: Callable[..., CampaignVersion]) -> None:
     version = submitted()
     with pytest.raises(versions.NotEditable, match="Withdraw"):
-        with versions.editing(version.campaign_id, make_person("maker", "marketer"), NOW) as (_campaign, document):
+        with versions.editing(version.campaign_id, make_person("maker", "marketer"), NOW) as (
+            _campaign,
+            document,
+        ):
             document["budget"] = "999999.0000"
 
 
 # Deciding -------------------------------------------------------------------------------------
 
 
-def test_the_approval_freezes_the_words_and_approves_the_ordinals(submitted: Callable[..., CampaignVersion]) -> None:
+def test_the_approval_freezes_the_words_and_approves_the_ordinals(
+    submitted: Callable[..., CampaignVersion],
+) -> None:
     version = submitted()
     job = lifecycle.approve(version, make_person("approver", "approver"), "approver", "", NOW)
     campaign = Campaign.objects.get(pk=version.campaign_id)
@@ -166,8 +171,12 @@ def test_the_database_refuses_the_maker_too(submitted: Callable[..., CampaignVer
     version = submitted()
     with pytest.raises(IntegrityError, match="the_maker_does_not_approve"), transaction.atomic():
         Approval.objects.create(
-            version=version, step="approver", decision="approved", submitted_by=version.made_by,
-            decided_by=version.made_by, decided_at=NOW,
+            version=version,
+            step="approver",
+            decision="approved",
+            submitted_by=version.made_by,
+            decided_by=version.made_by,
+            decided_at=NOW,
         )
 
 
@@ -184,7 +193,9 @@ def test_a_plan_out_of_date_is_not_approved(submitted: Callable[..., CampaignVer
     assert not Approval.objects.exists()
 
 
-def test_a_segment_changed_after_submission_is_not_approved(submitted: Callable[..., CampaignVersion]) -> None:
+def test_a_segment_changed_after_submission_is_not_approved(
+    submitted: Callable[..., CampaignVersion],
+) -> None:
     version = submitted()
     segment = version.campaign.segment
     assert segment is not None
@@ -201,7 +212,9 @@ def test_words_changed_after_submission_are_not_approved(submitted: Callable[...
         lifecycle.approve(version, make_person("approver", "approver"), "approver", "", NOW)
 
 
-def test_a_rejection_needs_a_reason_and_sends_the_draft_back(submitted: Callable[..., CampaignVersion]) -> None:
+def test_a_rejection_needs_a_reason_and_sends_the_draft_back(
+    submitted: Callable[..., CampaignVersion],
+) -> None:
     version = submitted()
     approver = make_person("approver", "approver")
     with pytest.raises(IllegalTransition, match="Say why"):
@@ -306,7 +319,7 @@ def test_two_approvals_at_once_release_once(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def in_state(submitted: Callable[..., CampaignVersion]) -> Iterator[Callable[[str], Campaign]]:
+def in_state(submitted: Callable[..., CampaignVersion]) -> Callable[[str], Campaign]:
     """in_state("running") → a campaign that came there by the usual road."""
 
     def make(state: str) -> Campaign:
@@ -330,7 +343,7 @@ def in_state(submitted: Callable[..., CampaignVersion]) -> Iterator[Callable[[st
         assert campaign.state == state
         return campaign
 
-    yield make
+    return make
 
 
 def test_a_released_campaign_waits_for_its_start(in_state: Callable[[str], Campaign]) -> None:
@@ -379,7 +392,9 @@ def test_whatever_is_released_can_be_stopped_at_once(state: str, in_state: Calla
         lifecycle.stop(campaign, make_person("finance", "finance"), "", NOW)
 
 
-def test_a_stop_during_the_release_cancels_it_and_is_not_undone_by_it(in_state: Callable[[str], Campaign]) -> None:
+def test_a_stop_during_the_release_cancels_it_and_is_not_undone_by_it(
+    in_state: Callable[[str], Campaign],
+) -> None:
     campaign = in_state("approved")
     lifecycle.stop(campaign, make_person("finance", "finance"), "", NOW)
     assert Job.objects.get(kind="release").state == Job.State.CANCELLED
@@ -388,7 +403,9 @@ def test_a_stop_during_the_release_cancels_it_and_is_not_undone_by_it(in_state: 
 
 
 @pytest.mark.parametrize("state", ["approved", "scheduled", "running", "paused", "finished"])
-def test_nothing_released_can_be_submitted_or_deleted_as_a_draft(state: str, in_state: Callable[[str], Campaign]) -> None:
+def test_nothing_released_can_be_submitted_or_deleted_as_a_draft(
+    state: str, in_state: Callable[[str], Campaign]
+) -> None:
     campaign = in_state(state)
     with pytest.raises(IllegalTransition):
         lifecycle.submit(campaign, make_person("maker", "marketer"), NOW)
@@ -414,7 +431,9 @@ def change(campaign: Campaign, **changes: Any) -> None:
         document.update(changes)
 
 
-def test_a_change_of_a_running_campaign_stays_beside_it_until_approved(in_state: Callable[[str], Campaign]) -> None:
+def test_a_change_of_a_running_campaign_stays_beside_it_until_approved(
+    in_state: Callable[[str], Campaign],
+) -> None:
     campaign = in_state("running")
     cell = definition.read(campaign)["matrix"][0]
     change(campaign, matrix=[cell | {"touches": 1}])
@@ -439,7 +458,9 @@ def test_a_change_that_is_taken_back_leaves_no_version(in_state: Callable[[str],
 
 
 @pytest.mark.parametrize("field", ["holdout_share", "currency", "starts_at", "segment"])
-def test_who_is_in_and_how_it_is_measured_is_fixed_at_release(field: str, in_state: Callable[[str], Campaign]) -> None:
+def test_who_is_in_and_how_it_is_measured_is_fixed_at_release(
+    field: str, in_state: Callable[[str], Campaign]
+) -> None:
     values = {"holdout_share": "0.2000", "currency": "USD", "starts_at": None, "segment": None}
     with pytest.raises(definition.DefinitionError, match=field):
         change(in_state("running"), **{field: values[field]})

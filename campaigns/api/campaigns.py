@@ -1,6 +1,7 @@
 """REST: campaigns as documents, and the steps of their life."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from django.conf import settings
@@ -55,8 +56,25 @@ class SummarySerializer(serializers.ModelSerializer[Campaign]):
     class Meta:
         model = Campaign
         fields = (
-            "id", "name", "number", "brand", "kind", "state", "state_reason", "segment", "starts_at", "ends_at", "zone",
-            "currency", "budget", "version", "submitted_at", "released_at", "finished_at", "created_at", "updated_at",
+            "id",
+            "name",
+            "number",
+            "brand",
+            "kind",
+            "state",
+            "state_reason",
+            "segment",
+            "starts_at",
+            "ends_at",
+            "zone",
+            "currency",
+            "budget",
+            "version",
+            "submitted_at",
+            "released_at",
+            "finished_at",
+            "created_at",
+            "updated_at",
         )
         read_only_fields = fields
 
@@ -69,8 +87,8 @@ class CampaignSerializer(SummarySerializer):
     review = serializers.CharField(read_only=True)
 
     class Meta(SummarySerializer.Meta):
-        fields = (*SummarySerializer.Meta.fields, "review", "document", "missing")
-        read_only_fields = fields
+        fields: Any = (*SummarySerializer.Meta.fields, "review", "document", "missing")
+        read_only_fields: Any = fields
 
     @extend_schema_field(DocumentSerializer)
     def get_document(self, campaign: Campaign) -> dict[str, Any]:
@@ -83,7 +101,7 @@ class CampaignSerializer(SummarySerializer):
         found = readiness.missing(
             versions.working(campaign), now=timezone.now(), released=campaign.state in versions.RELEASED
         )
-        return [{"step": entry.step, "text": entry.text, "error": entry.error} for entry in found]
+        return [asdict(entry) for entry in found]
 
 
 class Campaigns(Guarded, generics.ListAPIView[Campaign]):
@@ -93,7 +111,9 @@ class Campaigns(Guarded, generics.ListAPIView[Campaign]):
     queryset = Campaign.objects.select_related("brand")
     filterset_fields = ("state", "kind", "number", "segment")
 
-    @extend_schema(operation_id="campaigns_create", request=DocumentSerializer, responses={201: CampaignSerializer})
+    @extend_schema(
+        operation_id="campaigns_create", request=DocumentSerializer, responses={201: CampaignSerializer}
+    )
     def post(self, request: Request) -> Response:
         """Make a draft from a document; what is left out stays to be filled in."""
         asked = DocumentSerializer(data=request.data)
@@ -112,7 +132,10 @@ class Campaigns(Guarded, generics.ListAPIView[Campaign]):
 
 
 def _with_one_phase(document: definition.Document) -> definition.Document:
-    starts_at, ends_at = definition.as_moment(document["starts_at"]), definition.as_moment(document["ends_at"])
+    starts_at, ends_at = (
+        definition.as_moment(document["starts_at"]),
+        definition.as_moment(document["ends_at"]),
+    )
     return definition.with_flight(document, starts_at, ends_at)
 
 
@@ -128,7 +151,9 @@ class OneCampaign(Guarded, APIView):
         """Put another document in the place of the present one; of a released campaign it is a change to approve."""
         return self._save(request, pk, partial=False)
 
-    @extend_schema(operation_id="campaigns_partial_update", request=DocumentSerializer, responses=CampaignSerializer)
+    @extend_schema(
+        operation_id="campaigns_partial_update", request=DocumentSerializer, responses=CampaignSerializer
+    )
     def patch(self, request: Request, pk: int) -> Response:
         """Change the given parts of the document. A list, such as ``matrix``, is replaced as a whole."""
         return self._save(request, pk, partial=True)
@@ -163,10 +188,13 @@ def _do(step: Callable[[], Any]) -> Any:
     try:
         return step()
     except lifecycle.NotReady as error:
-        raise Conflict({
+        told: Any = {
             "detail": _("Something is missing before it can be submitted."),
-            "missing": [{"step": entry.step, "text": entry.text, "error": entry.error} for entry in error.missing],
-        }) from error
+            "missing": [asdict(entry) for entry in error.missing],
+        }
+        refused = Conflict()
+        refused.detail = told  # as it is: truth values stay truth values
+        raise refused from error
     except lifecycle.IllegalTransition as error:
         raise Conflict({"detail": str(error)}) from error
     except approvals.NotPermitted as error:
@@ -187,7 +215,9 @@ class NothingSerializer(serializers.Serializer[Any]):
 class DecisionSerializer(serializers.Serializer[Any]):
     step = serializers.ChoiceField(choices=Approval.Step.choices, default=Approval.Step.APPROVER)
     comment = serializers.CharField(required=False, allow_blank=True, default="")
-    version = serializers.IntegerField(help_text="Number of the version decided on: never another one by accident.")
+    version = serializers.IntegerField(
+        help_text="Number of the version decided on: never another one by accident."
+    )
 
 
 class ReviewSerializer(serializers.Serializer[Any]):
@@ -364,4 +394,3 @@ class StartPlan(Guarded, APIView):
         job = Job.objects.filter(kind=lifecycle_jobs.PLAN_JOB, subject=subject, state__in=unfinished).first()
         job = job or jobs.start(lifecycle_jobs.PLAN_JOB, subject, {"campaign": campaign.pk}, request.user)
         return Response(JobSerializer(job).data, status=status.HTTP_202_ACCEPTED)
-

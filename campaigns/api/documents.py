@@ -1,7 +1,7 @@
 """The document of a campaign as JSON: shapes, and the way into the form that :mod:`campaigns.definition` keeps."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 from zoneinfo import available_timezones
@@ -16,13 +16,20 @@ from campaigns.models import Campaign, Message
 from channels.models import Channel
 
 MONEY: dict[str, Any] = {"max_digits": 18, "decimal_places": 4, "min_value": Decimal(0)}
-SHARE: dict[str, Any] = {"max_digits": 5, "decimal_places": 4, "min_value": Decimal(0), "max_value": Decimal(1)}
+SHARE: dict[str, Any] = {
+    "max_digits": 5,
+    "decimal_places": 4,
+    "min_value": Decimal(0),
+    "max_value": Decimal(1),
+}
 
 
 class SegmentEntry(serializers.Serializer[Any]):
     id = serializers.IntegerField()
     name = serializers.CharField(read_only=True)
-    rule = serializers.JSONField(read_only=True, allow_null=True, help_text="As it was when this document was read.")
+    rule = serializers.JSONField(
+        read_only=True, allow_null=True, help_text="As it was when this document was read."
+    )
 
 
 class PhaseEntry(serializers.Serializer[Any]):
@@ -31,7 +38,11 @@ class PhaseEntry(serializers.Serializer[Any]):
     starts_at = serializers.DateTimeField()
     ends_at = serializers.DateTimeField()
     round_days = serializers.IntegerField(
-        min_value=1, max_value=3650, required=False, allow_null=True, default=None,
+        min_value=1,
+        max_value=3650,
+        required=False,
+        allow_null=True,
+        default=None,
         help_text="Days a round; null: the whole phase is one round.",
     )
 
@@ -44,7 +55,9 @@ class PhaseEntry(serializers.Serializer[Any]):
 class DayPartEntry(serializers.Serializer[Any]):
     """Permitted hours of the recipient's zone. ``days``: 1 Monday to 7 Sunday."""
 
-    days = serializers.ListField(child=serializers.IntegerField(min_value=1, max_value=7), default=lambda: list(range(1, 8)))
+    days = serializers.ListField(
+        child=serializers.IntegerField(min_value=1, max_value=7), default=lambda: list(range(1, 8))
+    )
     to = serializers.TimeField(format="%H:%M")
 
     def get_fields(self) -> dict[str, Any]:  # "from" is no name Python allows
@@ -60,7 +73,9 @@ class MessageEntry(serializers.Serializer[Any]):
     id = serializers.IntegerField()
     name = serializers.CharField(read_only=True)
     version = serializers.IntegerField(read_only=True, allow_null=True)
-    version_id = serializers.IntegerField(required=False, allow_null=True, help_text="Left out: the newest version.")
+    version_id = serializers.IntegerField(
+        required=False, allow_null=True, help_text="Left out: the newest version."
+    )
     digest = serializers.CharField(read_only=True)
 
 
@@ -71,7 +86,9 @@ class ChannelEntry(serializers.Serializer[Any]):
     budget = serializers.DecimalField(**MONEY, required=False, allow_null=True, default=None)
     daily_limit = serializers.IntegerField(min_value=0, required=False, allow_null=True, default=None)
     day_parts = DayPartEntry(many=True, required=False, default=list)
-    silence_hours = serializers.IntegerField(min_value=1, max_value=10000, required=False, allow_null=True, default=None)
+    silence_hours = serializers.IntegerField(
+        min_value=1, max_value=10000, required=False, allow_null=True, default=None
+    )
     message = MessageEntry(required=False, allow_null=True, default=None)
 
 
@@ -104,9 +121,13 @@ class DocumentSerializer(serializers.Serializer[Any]):
     zone = serializers.CharField(required=False)
     currency = serializers.RegexField(r"^[A-Z]{3}$", required=False)
     budget = serializers.DecimalField(**MONEY, required=False, allow_null=True, default=None)
-    objective = serializers.ChoiceField(choices=Campaign.Objective.choices, default=Campaign.Objective.COVERAGE)
+    objective = serializers.ChoiceField(
+        choices=Campaign.Objective.choices, default=Campaign.Objective.COVERAGE
+    )
     priority = serializers.IntegerField(min_value=0, max_value=100, default=50)
-    person_cap = serializers.IntegerField(min_value=1, max_value=32000, required=False, allow_null=True, default=None)
+    person_cap = serializers.IntegerField(
+        min_value=1, max_value=32000, required=False, allow_null=True, default=None
+    )
     holdout_share = serializers.DecimalField(
         max_digits=5, decimal_places=4, min_value=Decimal(0), max_value=Decimal("0.5"), default=Decimal(0)
     )
@@ -114,11 +135,15 @@ class DocumentSerializer(serializers.Serializer[Any]):
         max_digits=6, decimal_places=4, min_value=Decimal(0), max_value=Decimal(1), default=Decimal("0.3")
     )
     conversion_value = serializers.DecimalField(**MONEY, default=Decimal(100))
-    silence_hours = serializers.IntegerField(min_value=1, max_value=10000, required=False, allow_null=True, default=None)
+    silence_hours = serializers.IntegerField(
+        min_value=1, max_value=10000, required=False, allow_null=True, default=None
+    )
     silent_touches = serializers.IntegerField(min_value=1, max_value=90, default=1)
     exit_on = serializers.ListField(child=serializers.ChoiceField(choices=ResponseKind.choices), default=list)
     attribution_days = serializers.IntegerField(min_value=1, max_value=365, default=7)
-    revenue_basis = serializers.ChoiceField(choices=Campaign.RevenueBasis.choices, default=Campaign.RevenueBasis.NET)
+    revenue_basis = serializers.ChoiceField(
+        choices=Campaign.RevenueBasis.choices, default=Campaign.RevenueBasis.NET
+    )
     phases = PhaseEntry(many=True, required=False, default=list)
     channels = ChannelEntry(many=True, required=False, default=list)
     matrix = CellEntry(many=True, required=False, default=list)
@@ -145,7 +170,11 @@ class DocumentSerializer(serializers.Serializer[Any]):
         return entry
 
     def validate_channels(self, entries: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        known = set(Channel.objects.filter(pk__in=[entry["channel"] for entry in entries]).values_list("pk", flat=True))
+        known = set(
+            Channel.objects.filter(pk__in=[entry["channel"] for entry in entries]).values_list(
+                "pk", flat=True
+            )
+        )
         for entry in entries:
             if entry["channel"] not in known:
                 raise serializers.ValidationError(_("There is no channel %(id)s.") % {"id": entry["channel"]})
@@ -162,7 +191,11 @@ class DocumentSerializer(serializers.Serializer[Any]):
             for n, cell in enumerate(attrs["matrix"]):
                 if cell["phase"] >= len(attrs["phases"]) or cell["channel"] not in channels:
                     raise serializers.ValidationError(
-                        {"matrix": {n: _("It names a phase or a channel that the campaign does not have.")}}
+                        {
+                            "matrix": {
+                                str(n): _("It names a phase or a channel that the campaign does not have.")
+                            }
+                        }
                     )
         return attrs
 
@@ -208,7 +241,9 @@ def _channels(value: list[Mapping[str, Any]]) -> Any:
                     for part in entry["day_parts"]
                 ],
                 "silence_hours": entry["silence_hours"],
-                "message": definition.message_entry(Message.objects.get(pk=message["id"]), message.get("version_id"))
+                "message": definition.message_entry(
+                    Message.objects.get(pk=message["id"]), message.get("version_id")
+                )
                 if message
                 else None,
             }
@@ -224,8 +259,11 @@ def _arms(value: list[Mapping[str, Any]]) -> Any:
     return [{name: _as_is(part) for name, part in entry.items()} for entry in value]
 
 
-SHAPES = {
-    "segment": _segment, "phases": _phases, "channels": _channels, "matrix": _cells, "arms": _arms,
+SHAPES: dict[str, Callable[[Any], Any]] = {
+    "segment": _segment,
+    "phases": _phases,
+    "channels": _channels,
+    "matrix": _cells,
+    "arms": _arms,
     "exit_on": lambda value: sorted(set(value)),
 }
-

@@ -59,8 +59,19 @@ class PlanCellSerializer(serializers.ModelSerializer[PlanCell]):
     class Meta:
         model = PlanCell
         fields = (
-            "round", "channel_id", "stage", "people", "eligible", "reach", "target", "touches", "expected_cost",
-            "greatest_cost", "value", "gaps", "day_touches",
+            "round",
+            "channel_id",
+            "stage",
+            "people",
+            "eligible",
+            "reach",
+            "target",
+            "touches",
+            "expected_cost",
+            "greatest_cost",
+            "value",
+            "gaps",
+            "day_touches",
         )
 
 
@@ -70,9 +81,31 @@ class PlanSerializer(serializers.ModelSerializer[Plan]):
     class Meta:
         model = Plan
         fields = (
-            "id", "state", "stale", "method", "objective", "seed", "input_hash", "definition_hash", "audience", "held_out",
-            "reach", "full_reach", "target", "touches", "expected_cost", "greatest_cost", "value", "expected_revenue",
-            "dual_bound", "certified_gap", "prices", "gaps", "seconds", "error", "made_at",
+            "id",
+            "state",
+            "stale",
+            "method",
+            "objective",
+            "seed",
+            "input_hash",
+            "definition_hash",
+            "audience",
+            "held_out",
+            "reach",
+            "full_reach",
+            "target",
+            "touches",
+            "expected_cost",
+            "greatest_cost",
+            "value",
+            "expected_revenue",
+            "dual_bound",
+            "certified_gap",
+            "prices",
+            "gaps",
+            "seconds",
+            "error",
+            "made_at",
         )
 
     def get_stale(self, plan: Plan) -> bool:
@@ -83,7 +116,7 @@ class PlanWithCellsSerializer(PlanSerializer):
     cells = PlanCellSerializer(many=True, read_only=True)
 
     class Meta(PlanSerializer.Meta):
-        fields = (*PlanSerializer.Meta.fields, "cells")
+        fields: Any = (*PlanSerializer.Meta.fields, "cells")
 
 
 class _OfCampaign(Guarded):
@@ -167,7 +200,16 @@ class MemberSerializer(serializers.ModelSerializer[Member]):
     class Meta:
         model = Member
         fields = (
-            "customer_id", "stage", "held_out", "arm", "zone", "state", "reason", "entered_at", "state_at", "last_response_at",
+            "customer_id",
+            "stage",
+            "held_out",
+            "arm",
+            "zone",
+            "state",
+            "reason",
+            "entered_at",
+            "state_at",
+            "last_response_at",
         )
 
 
@@ -207,8 +249,24 @@ class TouchSerializer(serializers.ModelSerializer[Touch]):
     class Meta:
         model = Touch
         fields = (
-            "id", "customer_id", "channel_id", "round", "ordinal", "stage", "message_version_id", "variant", "priority",
-            "due_at", "deadline_at", "state", "reason", "deferred", "attempts", "reserved", "cost", "state_at",
+            "id",
+            "customer_id",
+            "channel_id",
+            "round",
+            "ordinal",
+            "stage",
+            "message_version_id",
+            "variant",
+            "priority",
+            "due_at",
+            "deadline_at",
+            "state",
+            "reason",
+            "deferred",
+            "attempts",
+            "reserved",
+            "cost",
+            "state_at",
         )
 
 
@@ -229,8 +287,20 @@ class AttemptSerializer(serializers.ModelSerializer[Attempt]):
     class Meta:
         model = Attempt
         fields = (
-            "id", "touch_id", "n", "customer_id", "channel_id", "state", "reference", "code", "text", "parts", "cost",
-            "started_at", "sent_at", "settled_at",
+            "id",
+            "touch_id",
+            "n",
+            "customer_id",
+            "channel_id",
+            "state",
+            "reference",
+            "code",
+            "text",
+            "parts",
+            "cost",
+            "started_at",
+            "sent_at",
+            "settled_at",
         )
 
 
@@ -251,8 +321,20 @@ class ResponseSerializer(serializers.ModelSerializer[Reaction]):
     class Meta:
         model = Reaction
         fields = (
-            "id", "customer_id", "campaign_id", "touch_id", "channel_id", "kind", "occurred_at", "received_at", "machine",
-            "value", "currency", "order_id", "source", "source_key",
+            "id",
+            "customer_id",
+            "campaign_id",
+            "touch_id",
+            "channel_id",
+            "kind",
+            "occurred_at",
+            "received_at",
+            "machine",
+            "value",
+            "currency",
+            "order_id",
+            "source",
+            "source_key",
         )
 
 
@@ -273,7 +355,18 @@ class PressureRuleSerializer(serializers.ModelSerializer[PressureRule]):
 
     class Meta:
         model = PressureRule
-        fields = ("id", "name", "touches", "hours", "medium", "channel", "brand", "active", "in_force_at", "sentence")
+        fields = (
+            "id",
+            "name",
+            "touches",
+            "hours",
+            "medium",
+            "channel",
+            "brand",
+            "active",
+            "in_force_at",
+            "sentence",
+        )
         read_only_fields = ("in_force_at",)
 
     def get_sentence(self, rule: PressureRule) -> str:

@@ -41,7 +41,9 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
     """A message with its newest version."""
 
     brand = serializers.SlugRelatedField(slug_field="code", queryset=Brand.objects.all())
-    medium = serializers.ChoiceField(choices=[(one.value, one.label) for one in Medium if one in content.WITH_WORDS])
+    medium = serializers.ChoiceField(
+        choices=[(one.value, one.label) for one in Medium if one in content.WITH_WORDS]
+    )
     newest = serializers.SerializerMethodField()
 
     class Meta:
@@ -55,7 +57,9 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
 
     def create(self, validated_data: dict[str, Any]) -> Message:
         user = self.context["request"].user
-        return library.create(validated_data["brand"], validated_data["medium"], validated_data["name"], user).message
+        return library.create(
+            validated_data["brand"], validated_data["medium"], validated_data["name"], user
+        ).message
 
     def update(self, instance: Message, validated_data: dict[str, Any]) -> Message:
         instance.name = validated_data.get("name", instance.name)
@@ -91,7 +95,9 @@ class MessageVersions(Guarded, generics.ListAPIView[MessageVersion]):
         return MessageVersion.objects.filter(message=message).prefetch_related("variants")
 
     @extend_schema(
-        operation_id="messages_versions_create", request=MessageVersionSerializer, responses={201: MessageVersionSerializer}
+        operation_id="messages_versions_create",
+        request=MessageVersionSerializer,
+        responses={201: MessageVersionSerializer},
     )
     def post(self, request: Request, pk: int) -> Response:
         """Write the words: into the newest version if nobody approved it yet, else into a new one."""
@@ -156,7 +162,18 @@ class OfferSerializer(serializers.ModelSerializer[Offer]):
     class Meta:
         model = Offer
         fields = (
-            "id", "brand", "mode", "name", "code", "terms", "stock", "cost", "funder", "valid_from", "valid_to", "repeatable",
+            "id",
+            "brand",
+            "mode",
+            "name",
+            "code",
+            "terms",
+            "stock",
+            "cost",
+            "funder",
+            "valid_from",
+            "valid_to",
+            "repeatable",
         )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

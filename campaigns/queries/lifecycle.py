@@ -105,6 +105,7 @@ def set_budget(campaign_id: int, channel_id: int | None, currency: str, amount: 
     """What may be spent over all (channel null) or on a channel; what is leased and spent stays."""
     with connection.cursor() as cursor:
         cursor.execute(
-            SET_BUDGET, {"campaign": campaign_id, "channel": channel_id, "currency": currency, "amount": amount}
+            SET_BUDGET,
+            {"campaign": campaign_id, "channel": channel_id, "currency": currency, "amount": amount},
         )
         return cursor.rowcount

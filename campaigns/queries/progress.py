@@ -16,7 +16,8 @@ FROM campaigns_member_target WHERE campaign_id = %(campaign)s GROUP BY 1, 2
 """
 
 TOUCHES = """
-SELECT channel_id, state, reason, deferred, count(*), sum(cost), sum(reserved) FILTER (WHERE state IN ('planned', 'claimed', 'held'))
+SELECT channel_id, state, reason, deferred, count(*), sum(cost),
+    sum(reserved) FILTER (WHERE state IN ('planned', 'claimed', 'held'))
 FROM campaigns_touch WHERE campaign_id = %(campaign)s GROUP BY 1, 2, 3, 4
 """
 
@@ -95,5 +96,3 @@ def _rows(statement: str, campaign_id: int, **values: Any) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(statement, {"campaign": campaign_id, **values})
         return cursor.fetchall()
-
-

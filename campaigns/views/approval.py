@@ -39,7 +39,11 @@ def _shown(campaign: Campaign) -> CampaignVersion | None:
 
 
 def _version(request: HttpRequest, campaign: Campaign, version: CampaignVersion | None) -> dict[str, Any]:
-    history = campaign.versions.exclude(state=CampaignVersion.State.DRAFT).select_related("made_by").order_by("-number")
+    history = (
+        campaign.versions.exclude(state=CampaignVersion.State.DRAFT)
+        .select_related("made_by")
+        .order_by("-number")
+    )
     context: dict[str, Any] = {
         "version": version,
         "history": history.prefetch_related("approvals__decided_by"),
@@ -64,7 +68,9 @@ def _version(request: HttpRequest, campaign: Campaign, version: CampaignVersion 
                 "step": step,
                 "label": Approval.Step(step).label,
                 "taken": taken.get(step),
-                "refusal": approvals.refusal_of(campaign, version, user, step) if waits and step not in taken else "",
+                "refusal": approvals.refusal_of(campaign, version, user, step)
+                if waits and step not in taken
+                else "",
             }
             for step in approvals.steps_needed(version)
         ],
@@ -105,7 +111,9 @@ def summary_matrices(document: dict[str, Any]) -> list[dict[str, Any]]:
 def _looks(document: dict[str, Any]) -> list[dict[str, Any]]:
     """Each message as it will look on its channel, with what the checks say."""
     today = timezone.localdate()
-    channels = Channel.objects.select_related("brand").in_bulk([entry["channel"] for entry in document["channels"]])
+    channels = Channel.objects.select_related("brand").in_bulk(
+        [entry["channel"] for entry in document["channels"]]
+    )
     found = MessageVersion.objects.select_related("message").in_bulk(
         list(versions.message_versions(document).values())
     )
@@ -138,7 +146,9 @@ def submit(request: HttpRequest, pk: int) -> HttpResponse:
     except lifecycle.IllegalTransition as error:
         messages.warning(request, str(error))
     else:
-        messages.success(request, _("Submitted. Somebody else decides on it now; you will see the decision here."))
+        messages.success(
+            request, _("Submitted. Somebody else decides on it now; you will see the decision here.")
+        )
     return redirect("campaigns:approval", pk)
 
 
@@ -165,7 +175,9 @@ def decide(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     approving = request.POST.get("decision") == "approve"
     try:
         if version is None or step not in Approval.Step.values:
-            raise lifecycle.IllegalTransition(_("This version does not wait for a decision any more. Reload the page."))
+            raise lifecycle.IllegalTransition(
+                _("This version does not wait for a decision any more. Reload the page.")
+            )
         if approving:
             job = lifecycle.approve(version, request.user, step, comment, timezone.now())  # type: ignore[arg-type]
             done = (

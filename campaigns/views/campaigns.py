@@ -76,9 +76,7 @@ def new_campaign(request: HttpRequest) -> HttpResponse:
         campaign = versions.create(document, request.user)  # type: ignore[arg-type]
         step = "matrix" if entered["segment"] and document["phases"] else "basics"
         return redirect(f"campaigns:{step}", campaign.pk)
-    return render(
-        request, "campaigns/new_campaign.html", {"form": form}, status=422 if form.errors else 200
-    )
+    return render(request, "campaigns/new_campaign.html", {"form": form}, status=422 if form.errors else 200)
 
 
 @needs(*ANYBODY)
@@ -93,7 +91,9 @@ def campaign(request: HttpRequest, pk: int) -> HttpResponse:
 def duplicate(request: HttpRequest, pk: int) -> HttpResponse:
     """A new draft like this campaign."""
     copy = versions.duplicate(frame.find(pk), request.user)  # type: ignore[arg-type]
-    messages.success(request, _("This is a draft of its own: look at its dates, it sends nothing until it is approved."))
+    messages.success(
+        request, _("This is a draft of its own: look at its dates, it sends nothing until it is approved.")
+    )
     return redirect("campaigns:basics", copy.pk)
 
 
@@ -159,7 +159,9 @@ def calendar(request: HttpRequest) -> HttpResponse:
         start = max(one.starts_at, begins).astimezone(zone).date().day
         # A flight that ends at midnight does not touch the day that begins then.
         end = (min(one.ends_at, ends) - dt.timedelta(microseconds=1)).astimezone(zone).date().day
-        bars.append(Bar(one, start - 1, end - start + 1, days - end, one.starts_at < begins, one.ends_at > ends))
+        bars.append(
+            Bar(one, start - 1, end - start + 1, days - end, one.starts_at < begins, one.ends_at > ends)
+        )
     return render(
         request,
         "campaigns/calendar.html",

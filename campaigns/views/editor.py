@@ -121,7 +121,15 @@ def matrix(request: HttpRequest, pk: int) -> HttpResponse:
         .exclude(pk__in=taken)
         .exclude(state=Channel.State.ARCHIVED),
         "stages": Stage.choices,
-        "days": [(1, _("Mon")), (2, _("Tue")), (3, _("Wed")), (4, _("Thu")), (5, _("Fri")), (6, _("Sat")), (7, _("Sun"))],
+        "days": [
+            (1, _("Mon")),
+            (2, _("Tue")),
+            (3, _("Wed")),
+            (4, _("Thu")),
+            (5, _("Fri")),
+            (6, _("Sat")),
+            (7, _("Sun")),
+        ],
         "objectives": Campaign.Objective.choices,
         "most": most_touches(document),
         "ceiling": definition.ceiling(document),
@@ -151,16 +159,20 @@ def words(request: HttpRequest, pk: int) -> HttpResponse:
     campaign = frame.find(pk)
     context = frame.context(request, campaign, "content")
     document = context["document"]
-    channels = Channel.objects.select_related("brand").in_bulk([entry["channel"] for entry in document["channels"]])
+    channels = Channel.objects.select_related("brand").in_bulk(
+        [entry["channel"] for entry in document["channels"]]
+    )
     today = timezone.localdate()
     cards = []
     for entry in document["channels"]:
         channel = channels.get(entry["channel"])
         if channel is None:
             continue
-        message = Message.objects.filter(pk=(entry["message"] or {}).get("id")).first()
+        message = Message.objects.filter(pk=(entry["message"] or {}).get("id") or 0).first()
         version = (
-            message.versions.filter(pk=entry["message"]["version_id"]).first() if message and entry["message"] else None
+            message.versions.filter(pk=entry["message"]["version_id"]).first()
+            if message and entry["message"]
+            else None
         )
         newest = content.newest(message) if message else None
         cards.append(
@@ -170,7 +182,9 @@ def words(request: HttpRequest, pk: int) -> HttpResponse:
                 "message": message,
                 "version": version,
                 "newer": newest if newest and version and newest.pk != version.pk else None,
-                "choices": Message.objects.filter(medium=channel.medium, brand=channel.brand, archived_at=None),
+                "choices": Message.objects.filter(
+                    medium=channel.medium, brand=channel.brand, archived_at=None
+                ),
                 "needs_words": channel.medium in content.WITH_WORDS,
                 "previews": content.previews(version, channel, today) if version else [],
                 "problems": content.check(version, channel, today) if version else [],
@@ -224,4 +238,6 @@ def reach(request: HttpRequest, pk: int) -> HttpResponse:
 def reach_of(segment_id: int | None, document: Document) -> Any:
     if segment_id is None:
         return None
-    return reaches.reach(get_object_or_404(Segment, pk=segment_id), [entry["channel"] for entry in document["channels"]])
+    return reaches.reach(
+        get_object_or_404(Segment, pk=segment_id), [entry["channel"] for entry in document["channels"]]
+    )

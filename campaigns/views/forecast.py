@@ -14,8 +14,10 @@ from audiences.models import Customer, Identity, Job
 from audiences.vocabulary import Stage
 from campaigns import lifecycle_jobs, progress, readiness
 from campaigns.models import Campaign, Plan, Round
-from campaigns.vocabulary import OWNER_OF, Cause, Owner
+from campaigns.planner import PlanError
+from campaigns.planner import explain as explain_plan
 from campaigns.views import frame
+from campaigns.vocabulary import OWNER_OF, Cause, Owner
 from channels.models import Channel
 
 UNFINISHED = (Job.State.WAITING, Job.State.RUNNING)
@@ -69,6 +71,8 @@ def told(campaign: Campaign, plan: Plan | None) -> dict[str, Any]:
         "gaps": progress.gaps_in_words(plan.gaps),
         "short": sum(int(n) for n in plan.gaps.values()),
         "days": _by_day(plan, names),
+        "prices": [entry for entry in plan.prices if entry.get("price")],
+        "slack": [entry for entry in plan.prices if not entry.get("price")],
     }
 
 
@@ -83,7 +87,9 @@ SUMMED = ("people", "eligible", "target", "touches", "expected_cost", "greatest_
 def _summed(plan: Plan, names: dict[Any, Any], key: Any) -> list[dict[str, Any]]:
     rows: dict[Any, dict[str, Any]] = {}
     for cell in plan.cells.all():
-        row = rows.setdefault(key(cell), {"name": names.get(key(cell), key(cell)), "gaps": {}, **dict.fromkeys(SUMMED, 0)})
+        row = rows.setdefault(
+            key(cell), {"name": names.get(key(cell), key(cell)), "gaps": {}, **dict.fromkeys(SUMMED, 0)}
+        )
         for name in SUMMED:
             row[name] += getattr(cell, name)
         for cause, n in cell.gaps.items():
@@ -114,7 +120,9 @@ def _by_day(plan: Plan, names: dict[int, str]) -> dict[str, Any] | None:
             "yAxis": {"type": "value"},
             "series": [
                 {
-                    "type": "bar", "stack": "touches", "name": names[channel],
+                    "type": "bar",
+                    "stack": "touches",
+                    "name": names[channel],
                     "data": [counts[day].get(channel, 0) for day in days],
                 }
                 for channel in channels
@@ -166,14 +174,11 @@ def find_customer(words: str) -> Customer | None:
 
 
 def _explained(campaign: Campaign, customer: Customer) -> dict[str, Any]:
-    from campaigns.planner import PlanError
-    from campaigns.planner import explain as explain_plan
-
     try:
         found = explain_plan(campaign.pk, customer.pk)
     except PlanError as error:
         return {"problem": str(error)}
-    names = dict(Channel.objects.values_list("pk", "name"))
+    names: dict[Any, str] = dict(Channel.objects.values_list("pk", "name"))
     causes, owners = dict(Cause.choices), dict(Owner.choices)
     return {
         "rows": [
@@ -186,5 +191,3 @@ def _explained(campaign: Campaign, customer: Customer) -> dict[str, Any]:
             for row in found
         ]
     }
-
-

@@ -66,8 +66,10 @@ def context(
         refusal = str(_("You may look, but only marketers edit campaigns."))
     over = campaign.state in OVER
     released = campaign.state in versions.RELEASED
-    missing = [] if over or campaign.kind == Campaign.Kind.IMPORTED else readiness.missing(
-        document, now=now, released=released
+    missing = (
+        []
+        if over or campaign.kind == Campaign.Kind.IMPORTED
+        else readiness.missing(document, now=now, released=released)
     )
     if campaign.state == CampaignState.DRAFT and campaign.kind != Campaign.Kind.IMPORTED:
         problem = readiness.plan_problem(campaign.plans.first(), document)

@@ -1,6 +1,7 @@
 """A campaign that runs: its state and buttons, its progress, its end and its review."""
 
 from collections.abc import Callable
+from typing import Any
 
 from django import forms
 from django.contrib import messages
@@ -32,13 +33,15 @@ def live(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, template, context)
 
 
-def _progress(campaign: Campaign) -> dict[str, object]:
+def _progress(campaign: Campaign) -> dict[str, Any]:
     if campaign.state in frame.BEFORE_RELEASE:
         return {"progress": None}
     found = progress.progress(campaign)
     release = Job.objects.filter(kind=lifecycle.RELEASE_JOB, subject=f"campaign:{campaign.pk}").first()
     follow_ups = Job.objects.filter(
-        kind__in=(lifecycle.WIND_DOWN_JOB, changes.CHANGE_JOB), subject=f"campaign:{campaign.pk}", finished_at=None
+        kind__in=(lifecycle.WIND_DOWN_JOB, changes.CHANGE_JOB),
+        subject=f"campaign:{campaign.pk}",
+        finished_at=None,
     ).first()
     return {
         "progress": found,
@@ -54,7 +57,9 @@ def _progress(campaign: Campaign) -> dict[str, object]:
             for row in found.channels
             if row.channel.adapter == "manual" and row.held
         ],
-        "release_job": release if release and (release.finished_at is None or release.state == Job.State.FAILED) else None,
+        "release_job": release
+        if release and (release.finished_at is None or release.state == Job.State.FAILED)
+        else None,
         "job": follow_ups,
         "refreshing": campaign.state not in frame.OVER or follow_ups is not None,
     }
@@ -86,7 +91,8 @@ def pause(request: HttpRequest, pk: int) -> HttpResponse:
     """Holds everything from the next claim on."""
     reason = request.POST.get("reason", "")
     return _run(
-        request, pk,
+        request,
+        pk,
         lambda campaign: lifecycle.pause(campaign, request.user, timezone.now(), reason),  # type: ignore[arg-type]
         _("Paused: nothing more is claimed. What a provider has already cannot be called back."),
     )
@@ -97,7 +103,8 @@ def pause(request: HttpRequest, pk: int) -> HttpResponse:
 def resume(request: HttpRequest, pk: int) -> HttpResponse:
     """Goes on with what is not overdue."""
     return _run(
-        request, pk,
+        request,
+        pk,
         lambda campaign: lifecycle.resume(campaign, request.user, timezone.now()),  # type: ignore[arg-type]
         _("Running again. What became overdue meanwhile is told as a gap and not sent late."),
     )
@@ -132,13 +139,25 @@ class ReviewForm(forms.Form):
     review = forms.CharField(
         label=gettext_lazy("What was learned"),
         widget=forms.Textarea(attrs={"rows": 8}),
-        help_text=gettext_lazy("What worked, for whom, at which frequency; what to close and what to push next time."),
+        help_text=gettext_lazy(
+            "What worked, for whom, at which frequency; what to close and what to push next time."
+        ),
     )
 
 
 REPORTS = (
-    ("reports:coverage", gettext_lazy("Coverage"), "target", gettext_lazy("Over and gap, by channel, stage and phase, with causes and owners.")),
-    ("reports:roi", gettext_lazy("ROI"), "report-money", gettext_lazy("What came back: attribution, lift and ledger, side by side.")),
+    (
+        "reports:coverage",
+        gettext_lazy("Coverage"),
+        "target",
+        gettext_lazy("Over and gap, by channel, stage and phase, with causes and owners."),
+    ),
+    (
+        "reports:roi",
+        gettext_lazy("ROI"),
+        "report-money",
+        gettext_lazy("What came back: attribution, lift and ledger, side by side."),
+    ),
 )
 
 
@@ -159,7 +178,7 @@ def review(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "campaigns/review.html", context, status=422 if form.errors else 200)
 
 
-def report_links(pk: int) -> list[dict[str, object]]:
+def report_links(pk: int) -> list[dict[str, Any]]:
     """Reports about this campaign; their app stands further down the road and may be absent."""
     found = []
     for name, label, icon, text in REPORTS:

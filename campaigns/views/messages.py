@@ -48,8 +48,22 @@ def library_list(request: HttpRequest) -> HttpResponse:
         versions_ = list(message.versions.all())
         newest = versions_[0] if versions_ else None
         variants = list(newest.variants.all()) if newest else []
-        rows.append({"message": message, "newest": newest, "variants": variants, "first": variants[0] if variants else None})
-    context = {"page": page, "rows": rows, "media": MEDIA, "medium": medium, "words": words, "archived": archived}
+        rows.append(
+            {
+                "message": message,
+                "newest": newest,
+                "variants": variants,
+                "first": variants[0] if variants else None,
+            }
+        )
+    context = {
+        "page": page,
+        "rows": rows,
+        "media": MEDIA,
+        "medium": medium,
+        "words": words,
+        "archived": archived,
+    }
     return render(request, "campaigns/messages.html", context)
 
 
@@ -60,7 +74,10 @@ class NewMessageForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         found: dict[str, Any] = self.cleaned_data
-        if found.get("brand") and Message.objects.filter(brand=found["brand"], name=found.get("name")).exists():
+        if (
+            found.get("brand")
+            and Message.objects.filter(brand=found["brand"], name=found.get("name")).exists()
+        ):
             self.add_error("name", _("There is a message of this name already."))
         return found
 
@@ -69,7 +86,8 @@ class NewMessageForm(forms.Form):
 def new_message(request: HttpRequest) -> HttpResponse:
     """Makes a message, and puts it into the campaign one came from."""
     form = NewMessageForm(
-        request.POST or None, initial={"brand": default_brand(), "medium": request.GET.get("medium", Medium.EMAIL)}
+        request.POST or None,
+        initial={"brand": default_brand(), "medium": request.GET.get("medium", Medium.EMAIL)},
     )
     if request.method == "POST" and form.is_valid():
         entered = form.cleaned_data
@@ -118,10 +136,15 @@ def message(request: HttpRequest, pk: int, number: int | None = None) -> HttpRes
             if problem:
                 messages.error(request, problem)
             return redirect("campaigns:message_version", pk, version.number)
-    context = _editor(request, found, version) | {"problem": problem, "saved": request.method == "POST" and not problem}
+    context = _editor(request, found, version) | {
+        "problem": problem,
+        "saved": request.method == "POST" and not problem,
+    }
     if request.htmx:  # type: ignore[attr-defined]
         shown = request.POST.get("variant", "")
-        context["row"] = next((row for row in context["variants"] if str(row["variant"].number) == shown), None)
+        context["row"] = next(
+            (row for row in context["variants"] if str(row["variant"].number) == shown), None
+        )
         return render(request, "campaigns/_message_preview.html", context, status=422 if problem else 200)
     return render(request, "campaigns/message.html", context)
 
@@ -144,8 +167,13 @@ def _write(request: HttpRequest, version: MessageVersion) -> str:
             text = form.cleaned_data["text"].replace("\r\n", "\n")
             html = form.cleaned_data["html"].replace("\r\n", "\n")
             library.write(
-                version.pk, int(request.POST.get("variant", "1")), subject=form.cleaned_data["subject"], text=text,
-                html=html, name=form.cleaned_data["name"], weight=Decimal(form.cleaned_data["weight"]),
+                version.pk,
+                int(request.POST.get("variant", "1")),
+                subject=form.cleaned_data["subject"],
+                text=text,
+                html=html,
+                name=form.cleaned_data["name"],
+                weight=Decimal(form.cleaned_data["weight"]),
             )
     except ValueError as error:
         return str(error)
@@ -178,14 +206,20 @@ def _editor(request: HttpRequest, found: Message, version: MessageVersion) -> di
         "with_html": found.medium in content.WITH_HTML,
         "with_subject": found.medium in content.WITH_SUBJECT,
         "fields": [
-            *(("{{%s|%s}}" % (name, fallback), label) for name, (label, _sample, fallback) in content.FIELDS.items()),
-            ("{{attributes.key|…}}", _("attribute of the customer, by its key")),
-            *(("{{%s}}" % name, label) for name, label in content.ADDRESSES.items()),
+            *((_chip(name, fallback), label) for name, (label, _sample, fallback) in content.FIELDS.items()),
+            (_chip("attributes.key", "…"), _("attribute of the customer, by its key")),
+            *((_chip(name), label) for name, label in content.ADDRESSES.items()),
         ],
-        "used_in": ChannelPlan.objects.filter(message=found).select_related("campaign", "channel").order_by("-id")[:20],
+        "used_in": ChannelPlan.objects.filter(message=found)
+        .select_related("campaign", "channel")
+        .order_by("-id")[:20],
         "campaign_back": campaign if campaign.isdecimal() else "",
         "now": timezone.now(),
     }
+
+
+def _chip(name: str, fallback: Any = "") -> str:
+    return "{{" + name + (f"|{fallback}" if fallback else "") + "}}"
 
 
 def _problems(found: Message, channel: Channel | None, preview: content.Preview) -> list[content.Problem]:
@@ -213,10 +247,16 @@ def archive(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 # The email is shown in a frame of its own, without scripts and without our pages around it.
-@csp_replace({
-    "default-src": [NONE], "script-src": [NONE], "style-src": [UNSAFE_INLINE], "img-src": ["https:", "data:"],
-    "frame-ancestors": [SELF], "sandbox": True,
-})
+@csp_replace(
+    {
+        "default-src": [NONE],
+        "script-src": [NONE],
+        "style-src": [UNSAFE_INLINE],
+        "img-src": ["https:", "data:"],
+        "frame-ancestors": [SELF],
+        "sandbox": True,
+    }
+)
 @xframe_options_sameorigin
 @needs(*ANYBODY)
 @require_safe

@@ -24,11 +24,16 @@ POLICY_MAKERS = (Role.MARKETER, Role.CHANNEL_ADMIN)
 
 class PressureRuleForm(forms.ModelForm[PressureRule]):
     days = forms.DecimalField(
-        label=gettext_lazy("In how many days"), min_value=0.05, max_value=366, max_digits=6, decimal_places=2,
+        label=gettext_lazy("In how many days"),
+        min_value=0.05,
+        max_value=366,
+        max_digits=6,
+        decimal_places=2,
         help_text=gettext_lazy("A rolling window: any so many days on end, not calendar days."),
     )
     medium = forms.ChoiceField(
-        label=gettext_lazy("Medium"), required=False,
+        label=gettext_lazy("Medium"),
+        required=False,
         choices=[("", gettext_lazy("All media together")), *Medium.choices],
     )
 
@@ -78,7 +83,10 @@ def pressure_rule(request: HttpRequest, pk: int | None = None) -> HttpResponse:
         messages.success(request, rules.sentence(saved))
         return redirect("campaigns:policy")
     return render(
-        request, "campaigns/pressure_rule.html", {"form": form, "rule": rule}, status=422 if form.errors else 200
+        request,
+        "campaigns/pressure_rule.html",
+        {"form": form, "rule": rule},
+        status=422 if form.errors else 200,
     )
 
 
@@ -95,7 +103,9 @@ def delete_pressure_rule(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 class ThresholdForm(forms.ModelForm[ApprovalRule]):
-    currency = forms.ChoiceField(label=gettext_lazy("Currency"), choices=[(code, code) for code in CURRENCIES])
+    currency = forms.ChoiceField(
+        label=gettext_lazy("Currency"), choices=[(code, code) for code in CURRENCIES]
+    )
 
     class Meta:
         model = ApprovalRule
@@ -113,7 +123,8 @@ def threshold(request: HttpRequest) -> HttpResponse:
     form = ThresholdForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         ApprovalRule.objects.update_or_create(
-            currency=form.cleaned_data["currency"], step=Approval.Step.FINANCE,
+            currency=form.cleaned_data["currency"],
+            step=Approval.Step.FINANCE,
             defaults={"above": form.cleaned_data["above"]},
         )
         messages.success(request, _("Saved."))
@@ -144,7 +155,17 @@ class OfferForm(forms.ModelForm[Offer]):
     class Meta:
         model = Offer
         fields = (
-            "name", "mode", "brand", "code", "terms", "stock", "cost", "funder", "valid_from", "valid_to", "repeatable",
+            "name",
+            "mode",
+            "brand",
+            "code",
+            "terms",
+            "stock",
+            "cost",
+            "funder",
+            "valid_from",
+            "valid_to",
+            "repeatable",
         )
         widgets = {
             "terms": forms.Textarea(attrs={"rows": 3}),
@@ -164,7 +185,11 @@ class OfferForm(forms.ModelForm[Offer]):
 @needs(*ANYBODY)
 def offers(request: HttpRequest) -> HttpResponse:
     """Modes and their offers."""
-    found = Offer.objects.select_related("mode", "brand").annotate(granted=Count("grants")).order_by("mode__name", "name")
+    found = (
+        Offer.objects.select_related("mode", "brand")
+        .annotate(granted=Count("grants"))
+        .order_by("mode__name", "name")
+    )
     return render(request, "campaigns/offers.html", {"modes": Mode.objects.order_by("name"), "offers": found})
 
 

@@ -40,7 +40,7 @@ def tasks(request: HttpRequest) -> HttpResponse:
     wanted = request.GET.get("of", "")
     state = request.GET.get("state", PeopleTask.State.OPEN)
     found = PeopleTask.objects.select_related("channel", "customer", "employee")
-    own = Employee.objects.filter(user_id=request.user.pk, left_at=None).first()
+    own = Employee.objects.filter(user_id=request.user.pk or 0, left_at=None).first()
     if wanted == "all" or (own is None and not wanted):
         chosen = "all"
     elif wanted.isdecimal():
@@ -74,7 +74,7 @@ def tasks(request: HttpRequest) -> HttpResponse:
 def task(request: HttpRequest, pk: int) -> HttpResponse:
     """One task: whom, why, what to say, and the buttons that close it."""
     found = get_object_or_404(PeopleTask.objects.select_related("channel", "customer", "employee"), pk=pk)
-    campaign = Campaign.objects.filter(pk=found.campaign_id).first()
+    campaign = Campaign.objects.filter(pk=found.campaign_id or 0).first()
     return render(
         request,
         "campaigns/task.html",
