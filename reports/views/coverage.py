@@ -22,7 +22,7 @@ FIGURE_LABELS = {
     "target": gettext_lazy("Target"),
     "planned": gettext_lazy("Planned"),
     "reached": gettext_lazy("Reached"),
-    "delivered": gettext_lazy("Delivered"),
+    "delivered": gettext_lazy("Receipts"),
     "unknown": gettext_lazy("Unknown"),
     "unobserved": gettext_lazy("Unobserved"),
     "pending": gettext_lazy("Still open"),
