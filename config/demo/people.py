@@ -80,7 +80,7 @@ def make_people(n: int, seed: int, today: dt.date) -> People:
             "consent_email": "yes" if has["email"][i] and permits["email"][i] else "",
             "consent_wecom": "yes" if has["wecom"][i] and permits["wecom"][i] else "",
             "consent_social": "yes" if has["phone"][i] and upload[i] else "",
-            "consent_social_upload": "yes" if has["phone"][i] and upload[i] else "",
+            "consent_upload": "yes" if has["phone"][i] and upload[i] else "",
         }
         rows.append(
             {

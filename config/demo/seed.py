@@ -33,7 +33,7 @@ Say = Callable[[str], None]
 HTML = (
     "<h1>山岚茶事</h1><p>{{name|茶友}}，您好：</p><p>冬季品鉴开始了，到店即可试饮三款新茶。</p>"
     '<p><a href="https://shop.example.com/winter">查看新茶</a></p>'
-    '<p><a href="{{unsubscribe_url}}">退订 · Unsubscribe</a></p>'
+    '<p><a href="{{unsubscribe}}">退订 · Unsubscribe</a></p>'
 )
 
 
@@ -143,7 +143,7 @@ def make_draft(brand: Brand, channels: dict[str, Channel], user: Any, now: dt.da
     text = "{{name|茶友}}，冬季品鉴开始，到店试饮三款新茶 https://shop.example.com/winter"
     messages = {
         "email": ensure_message(
-            brand, Medium.EMAIL, "冬季品鉴 · Email", "", subject="冬季品鉴：三款新茶等您来试", html=HTML, user=user
+            brand, Medium.EMAIL, "冬季品鉴 · Email", f"{text}\n\n退订 · Unsubscribe: {{{{unsubscribe}}}}", subject="冬季品鉴：三款新茶等您来试", html=HTML, user=user
         ),
         "sms": ensure_message(brand, Medium.SMS, "冬季品鉴 · SMS", f"{text} 拒收请回复R", user=user),
         "wecom": ensure_message(brand, Medium.WECOM, "冬季品鉴 · WeCom", text, user=user),
