@@ -58,7 +58,9 @@ def settings_read() -> dict[str, str | None]:
             if not reader or not node.args or not isinstance(node.args[0], ast.Constant):
                 continue
             name = str(node.args[0].value)
-            ours = path.is_relative_to(ROOT / "config") or name.startswith("EVENREACH_")
+            ours = path.is_relative_to(ROOT / "config") or (
+                name.startswith("EVENREACH_") and "_TEST_" not in name
+            )
             if ours and name.isupper() and not name.startswith(OUTSIDE):
                 default = node.args[1] if len(node.args) > 1 else None
                 plain = isinstance(default, ast.Constant) and default.value not in ("", None)
