@@ -57,7 +57,8 @@ def connect_all(brand: Brand) -> dict[str, Channel]:
             brand, Medium.SMS, "smpp", "SMS",
             {
                 "host": HOST, "port": DEFAULT_PORTS["smpp"], "system_id": far.smpp.system_id,
-                "password": far.smpp.password, "source": "10690000", "reference_tlv": hex(far.smpp.reference_tlv), "signature": "山岚茶事", "country": "CN",
+                "password": far.smpp.password, "source": "10690000", "signature": "山岚茶事", "country": "CN",
+                "reference_tlv": hex(far.smpp.reference_tlv),
             },
             unit_price=Decimal("0.045"), rate_per_second=200,
         ),

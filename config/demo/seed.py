@@ -20,7 +20,7 @@ from audiences.models import Brand, ImportBatch, Segment
 from audiences.vocabulary import Medium
 from campaigns import pressure
 from campaigns.models import ApprovalRule, Campaign, Mode, Offer, PressureRule
-from channels.models import Channel
+from channels.models import Channel, PlatformRule
 from config.demo.accounts import connect_all, employ, settle_sandbox
 from config.demo.drafts import Part, draft, ensure_message
 from config.demo.history import PAST, make_past
@@ -123,6 +123,12 @@ def make_rules(brand: Brand, now: dt.datetime) -> None:
         defaults={"touches": 2, "hours": 168, "medium": Medium.SMS},
     )
     pressure.bring_into_force(now)
+    for channel in Channel.objects.filter(brand=brand, medium__in=(Medium.SMS, Medium.CALL)):
+        # Nobody is woken: the sandbox answers at any hour, and the product can be tried at any hour.
+        PlatformRule.objects.get_or_create(
+            medium=channel.medium, adapter=channel.adapter, channel=channel, key="hours",
+            defaults={"value": {"from": "00:00", "to": "23:59"}, "valid_from": dt.date(2026, 1, 1), "source": "Sandbox"},
+        )  # fmt: skip
     ApprovalRule.objects.get_or_create(currency="CNY", step="finance", defaults={"above": Decimal(5000)})
     mode, _made = Mode.objects.get_or_create(
         name="到店品鉴 · Tasting", defaults={"description": "Taste before you buy"}
@@ -143,7 +149,8 @@ def make_draft(brand: Brand, channels: dict[str, Channel], user: Any, now: dt.da
     text = "{{name|茶友}}，冬季品鉴开始，到店试饮三款新茶 https://shop.example.com/winter"
     messages = {
         "email": ensure_message(
-            brand, Medium.EMAIL, "冬季品鉴 · Email", f"{text}\n\n退订 · Unsubscribe: {{{{unsubscribe}}}}", subject="冬季品鉴：三款新茶等您来试", html=HTML, user=user
+            brand, Medium.EMAIL, "冬季品鉴 · Email", f"{text}\n\n退订 · Unsubscribe: {{{{unsubscribe}}}}",
+            subject="冬季品鉴：三款新茶等您来试", html=HTML, user=user,
         ),
         "sms": ensure_message(brand, Medium.SMS, "冬季品鉴 · SMS", f"{text} 拒收请回复R", user=user),
         "wecom": ensure_message(brand, Medium.WECOM, "冬季品鉴 · WeCom", text, user=user),
