@@ -2,6 +2,7 @@
 
 import secrets
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,9 +25,35 @@ __all__ = [
     "callback_url",
     "check_connection",
     "clean_values",
+    "forget_channels",
+    "known_channel",
     "release_adapters",
     "save_channel",
 ]
+
+
+FRESH = 5.0
+"""Seconds a process may answer webhooks by the channel it read: a changed secret or setting holds after that."""
+
+_known: dict[int, tuple[float, Channel]] = {}
+
+
+def known_channel(channel_id: int) -> Channel | None:
+    """The channel, read at most :data:`FRESH` seconds ago; for addresses that are called very often."""
+    found = _known.get(channel_id)
+    if found is not None and time.monotonic() - found[0] < FRESH:
+        return found[1]
+    channel = Channel.objects.select_related("brand").filter(pk=channel_id).first()
+    if channel is None:
+        _known.pop(channel_id, None)
+        return None
+    _known[channel_id] = (time.monotonic(), channel)
+    return channel
+
+
+def forget_channels() -> None:
+    """Read every channel anew."""
+    _known.clear()
 
 
 def callback_url(channel: Channel) -> str:
@@ -174,6 +201,7 @@ def save_channel(channel: Channel) -> Channel:
     with transaction.atomic():
         channel.save()
         ensure_throttle(channel.pk)
+    _known.pop(channel.pk, None)
     return channel
 
 

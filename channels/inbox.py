@@ -8,10 +8,11 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -172,7 +173,8 @@ def receive(channel: Channel, request: InboundRequest, now: datetime) -> Inbound
     """
     try:
         reply = adapter_for(channel).parse_inbound(request)
-        with transaction.atomic():
+        # One statement is a transaction of its own; only inside another one it needs a mark to go back to.
+        with transaction.atomic() if connection.in_atomic_block else nullcontext():
             store(channel, reply.events, now)
         return reply
     except BadSignature:

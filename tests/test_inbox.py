@@ -14,6 +14,7 @@ from django.test import Client
 
 from audiences.vocabulary import ResponseKind
 from channels import inbox
+from channels.accounts import forget_channels
 from channels.adapters.base import Inbound, Receipt
 from channels.models import Channel, ChannelCount, InboxEvent
 from channels.views.inbound import LONGEST_BODY
@@ -228,6 +229,7 @@ def test_a_wrong_address_learns_nothing(email: Channel) -> None:
     other = Client().post("/in/999999/abc/", b"", content_type="text/plain")
     assert (other.status_code, other.content) == (404, b"")
     Channel.objects.filter(pk=email.pk).update(inbound_secret="")
+    forget_channels()
     assert Client().post(f"/in/{email.pk}/x/", b"", content_type="text/plain").status_code == 404
 
 

@@ -10,8 +10,8 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
 from channels import counts, inbox
+from channels.accounts import known_channel
 from channels.adapters.base import BadSignature, InboundRequest
-from channels.models import Channel
 
 LONGEST_BODY = 4 * 1024 * 1024
 
@@ -20,7 +20,7 @@ LONGEST_BODY = 4 * 1024 * 1024
 @require_http_methods(["GET", "POST", "PUT"])
 def inbound(request: HttpRequest, channel_id: int, secret: str) -> HttpResponse:
     """Public. A wrong secret learns nothing (404); a wrong signature is counted (403)."""
-    channel = Channel.objects.select_related("brand").filter(pk=channel_id).first()
+    channel = known_channel(channel_id)
     if channel is None or not channel.inbound_secret:
         return HttpResponse(status=404)
     if not compare_digest(channel.inbound_secret.encode(), secret.encode()):
