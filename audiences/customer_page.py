@@ -28,6 +28,9 @@ from audiences.models import (
 )
 from audiences.vocabulary import REACHED_BY, Medium, Purpose
 
+NOT_IN_PERSON = {Medium.SEARCH, Medium.SOCIAL, Medium.VIDEO, Medium.KOL, Medium.WEBHOOK, Medium.OTHER}
+"""Media by which nobody is contacted person by person; shown only where somebody said something about them."""
+
 SHOWN = 20  # of orders, events and changes
 
 
@@ -130,7 +133,7 @@ def _permissions(page: CustomerPage) -> list[Permission]:
     rows = []
     for brand in Brand.objects.order_by("pk"):
         for medium in Medium:
-            if medium not in told | usual | (addressed - {Medium.OTHER, Medium.WEBHOOK}):
+            if medium not in told | usual | (addressed - NOT_IN_PERSON):
                 continue
             consent = consents.get((brand.pk, medium))
             rows.append(_permission(page.state, brand, medium, consent, medium in addressed))
