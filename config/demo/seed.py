@@ -43,14 +43,13 @@ def seed(people: int, seed_number: int, say: Say) -> None:
     brand = Brand.objects.order_by("id").first() or Brand.objects.create(code="main", name="")
     Brand.objects.filter(pk=brand.pk).update(name="山岚茶事 Shanlan Tea")
     marketer = User.objects.filter(groups__name="marketer").order_by("pk").first()
-    admin = User.objects.filter(groups__name="channel_admin").order_by("pk").first()
 
     say(_("Channels"))
     channels = connect_all(brand)
     employees = employ(channels["wecom"])
     crowd = make_people(people, seed_number, now.date())
-    if admin is not None:
-        settle_sandbox(crowd, channels, admin)
+    if marketer is not None:
+        settle_sandbox(crowd, channels, marketer)
 
     if not Campaign.objects.filter(brand=brand, number=PAST).exists():
         say(_("Customers, products and half a year of orders"))
