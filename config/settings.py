@@ -39,11 +39,12 @@ PUBLIC_URL = env.text("EVENREACH_PUBLIC_URL", "http://localhost:8000").rstrip("/
 METRICS_TOKEN = env.text("EVENREACH_METRICS_TOKEN")
 
 INSTALLED_APPS = [
-    "config",
-    "reports",
-    "campaigns",
-    "channels",
+    # In road order, in which `ready` fills the registers.
     "audiences",
+    "channels",
+    "campaigns",
+    "reports",
+    "config",
     "pghistory",
     "pgtrigger",
     "rules.apps.AutodiscoverRulesConfig",
@@ -123,7 +124,7 @@ DATABASES["default"]["CONN_MAX_AGE"] = 0
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # a pooled connection may have outlived its server
 DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {
     "min_size": 0,
-    "max_size": env.number("EVENREACH_POOL", 12),
+    "max_size": env.number("EVENREACH_POOL", 16),
     "timeout": 20,
     "max_idle": 120,
 }
@@ -155,13 +156,15 @@ LOCALE_PATHS = [BASE_DIR / "locale"]
 USE_I18N = True
 USE_TZ = True
 TIME_ZONE = env.text("EVENREACH_ZONE", "Asia/Shanghai")
-USE_THOUSAND_SEPARATOR = True
+# Numbers for people are grouped by filters (count, decimal, money): ids in forms and addresses never are.
+USE_THOUSAND_SEPARATOR = False
 DEFAULT_CURRENCY = env.text("EVENREACH_CURRENCY", "CNY")
 
 # Campaigns
 OWN_PARTITION = env.number("EVENREACH_OWN_PARTITION", 50_000)
 """A release of more touches than this fills partitions of its own."""
 UNIVERSAL_HOLDOUT = env.number("EVENREACH_UNIVERSAL_HOLDOUT", 0) / 100
+DEMO_CUSTOMERS = env.number("EVENREACH_DEMO_CUSTOMERS", 5000)
 """Share of all customers kept out of every campaign, given in per cent (1 to 5 are usual)."""
 
 # Static files. Installed assets are named one by one in config/vendor.py.

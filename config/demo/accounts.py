@@ -13,12 +13,13 @@ from audiences.vocabulary import Medium
 from channels.accounts import callback_url, clean_values, save_channel
 from channels.adapters import adapter_class
 from channels.models import Channel, Employee
-from channels.sandbox.config import DEFAULT_PORTS, Config
+from channels.sandbox.config import DEFAULT_PORTS, Config, save
 from channels.sandbox.people import Person, write_population
 from channels.vocabulary import PriceModel
 from config import api_keys
 from config.demo.people import EMPLOYEES, People
 from config.models import User
+from config.up import free_port
 
 SPEED = 2880.0  # simulated seconds in a real one: a day of the market passes in half a minute
 HOST = "127.0.0.1"
@@ -40,14 +41,24 @@ def connect(
     )  # fmt: skip
 
 
+def sandbox_ports() -> dict[str, int]:
+    """Where the sandbox listens: where it did, else at the usual ports, or at free ones if those are taken."""
+    path = settings.DATA_DIR / "sandbox" / "ports.json"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({side: free_port(HOST, port) for side, port in DEFAULT_PORTS.items()}))
+    kept = json.loads(path.read_text())
+    return {side: int(kept[side]) for side in DEFAULT_PORTS}
+
+
 def connect_all(brand: Brand) -> dict[str, Channel]:
     """Email, SMS, WeCom and Meta against the sandbox, and calls by hand."""
-    far = Config()
+    far, ports = Config(), sandbox_ports()
     return {
         "email": connect(
             brand, Medium.EMAIL, "email", "Email",
             {
-                "host": HOST, "port": DEFAULT_PORTS["smtp"], "tls": "none", "verify": False,
+                "host": HOST, "port": ports["smtp"], "tls": "none", "verify": False,
                 "from_address": "tea@shanlan.example.com", "from_name": "山岚茶事",
                 "postal_address": "山岚茶事 · 上海市静安区示例路 1 号", "webhook_key": secrets.token_urlsafe(24),
             },
@@ -56,7 +67,7 @@ def connect_all(brand: Brand) -> dict[str, Channel]:
         "sms": connect(
             brand, Medium.SMS, "smpp", "SMS",
             {
-                "host": HOST, "port": DEFAULT_PORTS["smpp"], "system_id": far.smpp.system_id,
+                "host": HOST, "port": ports["smpp"], "system_id": far.smpp.system_id,
                 "password": far.smpp.password, "source": "10690000", "signature": "山岚茶事", "country": "CN",
                 "reference_tlv": hex(far.smpp.reference_tlv),
             },
@@ -65,7 +76,7 @@ def connect_all(brand: Brand) -> dict[str, Channel]:
         "wecom": connect(
             brand, Medium.WECOM, "wecom", "WeCom",
             {
-                "base_url": f"http://{HOST}:{DEFAULT_PORTS['wecom']}", "corp_id": far.wecom.corp_id,
+                "base_url": f"http://{HOST}:{ports['wecom']}", "corp_id": far.wecom.corp_id,
                 "secret": far.wecom.secret, "callback_token": far.wecom.callback_token,
                 "callback_aes_key": far.wecom.callback_aes_key,
             },
@@ -74,7 +85,7 @@ def connect_all(brand: Brand) -> dict[str, Channel]:
         "social": connect(
             brand, Medium.SOCIAL, "meta", "Meta ads",
             {
-                "base_url": f"http://{HOST}:{DEFAULT_PORTS['meta']}", "account_id": far.meta.account_id,
+                "base_url": f"http://{HOST}:{ports['meta']}", "account_id": far.meta.account_id,
                 "token": far.meta.token, "app_secret": far.meta.app_secret,
             },
             price_model=PriceModel.CPM, unit_price=Decimal(30),
@@ -108,15 +119,22 @@ def settle_sandbox(people: People, channels: dict[str, Channel], user: User) -> 
         ),
     )  # fmt: skip
     _key, text = api_keys.issue(user, "Simulated market: orders", ["audiences:write"])
-    config = {
-        "market": {"speed": SPEED, "api_key": text},
-        "smtp": {
-            "webhook": callback_url(channels["email"]),
-            "webhook_key": channels["email"].credentials["webhook_key"],
-        },
-        "wecom": {"confirm_seconds": 8.0, "never_share": 0.05, "callback": callback_url(channels["wecom"])},
+    # Addresses without a host are those of the installation, whatever port it has today.
+    webhooks = {
+        name: callback_url(channel).removeprefix(settings.PUBLIC_URL) for name, channel in channels.items()
     }
     path = folder / "config.json"
     path.touch(mode=0o600)
-    path.write_text(json.dumps(config, indent=1))
+    save(
+        path,
+        {
+            "market": {"speed": SPEED, "api_key": text},
+            "smtp": {
+                "webhook": webhooks["email"],
+                "webhook_key": channels["email"].credentials["webhook_key"],
+            },
+            "wecom": {"confirm_seconds": 8.0, "never_share": 0.05, "callback": webhooks["wecom"]},
+        },
+    )
+    path.chmod(0o600)
     return path
