@@ -157,15 +157,15 @@ USE_I18N = True
 USE_TZ = True
 TIME_ZONE = env.text("EVENREACH_ZONE", "Asia/Shanghai")
 # Numbers for people are grouped by filters (count, decimal, money): ids in forms and addresses never are.
-USE_THOUSAND_SEPARATOR = False
+USE_THOUSAND_SEPARATOR = True
 DEFAULT_CURRENCY = env.text("EVENREACH_CURRENCY", "CNY")
 
 # Campaigns
 OWN_PARTITION = env.number("EVENREACH_OWN_PARTITION", 50_000)
 """A release of more touches than this fills partitions of its own."""
 UNIVERSAL_HOLDOUT = env.number("EVENREACH_UNIVERSAL_HOLDOUT", 0) / 100
-DEMO_CUSTOMERS = env.number("EVENREACH_DEMO_CUSTOMERS", 5000)
 """Share of all customers kept out of every campaign, given in per cent (1 to 5 are usual)."""
+DEMO_CUSTOMERS = env.number("EVENREACH_DEMO_CUSTOMERS", 5000)
 
 # Static files. Installed assets are named one by one in config/vendor.py.
 STATIC_URL = "/static/"
