@@ -4,9 +4,10 @@ All of them come here as :class:`Told`; one statement moves attempts, touches, p
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from typing import Any
 
 from django.db import connection, transaction
 
@@ -85,6 +86,54 @@ def apply_within(facts: Sequence[Told], now: datetime) -> list[Settled]:
         "invalid": [fact.invalid for fact in chosen],
     }
     return queries.settle(columns, now)
+
+
+@dataclass(slots=True)
+class Acceptances:
+    """Results of one call that are as usual, in columns: the attempt was recorded, and the provider took it."""
+
+    channel_id: int
+    attempt_id: list[int] = field(default_factory=list)
+    campaign_id: list[int] = field(default_factory=list)
+    touch_id: list[int] = field(default_factory=list)
+    n: list[int] = field(default_factory=list)
+    reference: list[str] = field(default_factory=list)
+    code: list[str] = field(default_factory=list)
+    text: list[str] = field(default_factory=list)
+    parts: list[int] = field(default_factory=list)
+    cost: list[Decimal] = field(default_factory=list)
+
+    def columns(self) -> dict[str, list[Any]]:
+        """In key order, the order in which all lock attempts."""
+        order = sorted(range(len(self.attempt_id)), key=lambda i: (self.campaign_id[i], self.touch_id[i]))
+        names = ("campaign_id", "touch_id", "n", "reference", "code", "text", "parts", "cost")
+        return {name: [getattr(self, name)[i] for i in order] for name in names}
+
+    def facts(self, among: set[int], at: datetime) -> list[Told]:
+        """Those whose attempts did not stand as expected: a receipt or a sweep came first."""
+        return [
+            Told(
+                self.campaign_id[i], attempt_id, "accepted", at, reference=self.reference[i], code=self.code[i],
+                text=self.text[i], parts=self.parts[i], cost=self.cost[i],
+            )
+            for i, attempt_id in enumerate(self.attempt_id)
+            if attempt_id not in among
+        ]  # fmt: skip
+
+
+def accept(taken: Acceptances, at: datetime) -> None:
+    """Record what a call had accepted; in a transaction of its own."""
+    if not taken.attempt_id:
+        return
+    columns = taken.columns()
+
+    def work() -> set[int]:
+        with transaction.atomic():
+            return queries.accept(taken.channel_id, columns, at)
+
+    done = steadily(work)
+    if len(done) < len(taken.attempt_id):
+        apply(taken.facts(done, at), at)
 
 
 def strongest(facts: Iterable[Told]) -> list[Told]:

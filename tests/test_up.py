@@ -31,7 +31,7 @@ def var() -> Iterator[Path]:
 class Running:
     """An `up` in `var`; its output up to the line that says it is ready."""
 
-    def __init__(self, var: Path, *arguments: str) -> None:
+    def __init__(self, var: Path, *arguments: str, demo: bool = False) -> None:
         environment = {
             k: v for k, v in os.environ.items() if k not in {"DATABASE_URL", "DJANGO_SETTINGS_MODULE"}
         }
@@ -41,9 +41,10 @@ class Running:
             "EVENREACH_WORKER_THREADS": "2",
         }
         self.var = var
+        # The demo data has tests of its own and takes its time.
+        without = [] if demo else ["--no-demo"]
         self.process = subprocess.Popen(
-            # The demo data has tests of its own and takes its time.
-            [sys.executable, str(ROOT / "manage.py"), "up", "--no-demo", *arguments],
+            [sys.executable, str(ROOT / "manage.py"), "up", *without, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

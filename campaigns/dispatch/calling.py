@@ -12,7 +12,7 @@ from campaigns.dispatch.sending import Sending
 from campaigns.models import MessageVariant
 from campaigns.queries import call as queries
 from campaigns.queries.claim import Decided
-from campaigns.settlement import Told
+from campaigns.settlement import Acceptances, Told
 from campaigns.vocabulary import Cause
 from channels.adapters.base import AdapterError, BaseAdapter, Outcome, Outgoing, Sent
 from channels.vocabulary import PriceModel
@@ -28,7 +28,8 @@ _GAPS = (Cause.OPTED_OUT, Cause.NO_CONSENT, Cause.ERASED)
 class Called:
     """What a batch came to: facts to record, and what the channel as a whole was told."""
 
-    facts: list[Told] = field(default_factory=list)
+    taken: Acceptances | None = None  # what is as usual
+    facts: list[Told] = field(default_factory=list)  # all else
     sent: list[Sent] = field(default_factory=list)  # for the channel's counts
     handed: int = 0
     slower: float = 0.0  # seconds the whole channel should wait
@@ -151,10 +152,24 @@ def facts_of(
     place_at: datetime,
 ) -> Called:
     """What the results of a call mean, and whether the channel as a whole should go slower."""
-    called = Called(sent=list(results), handed=len(results))
+    taken = Acceptances(sending.channel.pk)
+    called = Called(taken=taken, sent=list(results), handed=len(results))
+    late = now > place_at
     waits = []
     for sent in results:
         row = rows[sent.attempt_id]
+        if sent.outcome == Outcome.ACCEPTED and not late:
+            taken.attempt_id.append(sent.attempt_id)
+            taken.campaign_id.append(row.campaign_id)
+            taken.touch_id.append(row.touch_id)
+            taken.n.append(row.n)
+            taken.reference.append(sent.reference[:160])
+            taken.code.append(sent.code[:80])
+            taken.text.append(sent.text[:254])
+            taken.parts.append(max(1, sent.parts))
+            cost = _cost(sending, sent)
+            taken.cost.append(row.reserved if cost is None else cost)
+            continue
         again_at = None
         if sent.outcome == Outcome.THROTTLED:
             again_at = now + _again(sent.retry_after, row.n)
@@ -171,7 +186,7 @@ def facts_of(
                 parts=max(1, sent.parts),
                 cost=_cost(sending, sent),
                 again_at=again_at,
-                late=now > place_at,
+                late=late,
                 invalid=sent.invalid_address and sent.outcome == Outcome.REFUSED,
             )
         )

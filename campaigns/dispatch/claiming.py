@@ -109,7 +109,7 @@ def _begin(now: datetime | None) -> datetime:
 
 def _told(token: str, at: datetime, rows: Sequence[Decided]) -> Claim:
     told = Claim(token, at)
-    zones: dict[int, set[str]] = {}
+    zones: set[str] = set()
     for row in rows:
         told.decisions[row.decision] += 1
         if row.decision == "claimed":
@@ -120,8 +120,7 @@ def _told(token: str, at: datetime, rows: Sequence[Decided]) -> Claim:
         elif row.decision == "silent":
             told.silent.append(row)
         elif row.decision == "new_zone":
-            zones.setdefault(row.campaign_id, set()).add(row.zone)
-    for campaign_id, seen in zones.items():
-        reading.learn_zones(campaign_id, seen)
+            zones.add(row.zone)
+    reading.learn_zones(zones)
     told.new_zones = bool(zones)
     return told

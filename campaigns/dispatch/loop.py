@@ -20,7 +20,7 @@ from campaigns.dispatch.sending import Sending
 from campaigns.queries import call as call_queries
 from campaigns.queries.claim import Decided
 from campaigns.retrying import steadily
-from campaigns.settlement import Told
+from campaigns.settlement import Acceptances, Told
 from campaigns.spending import Purse
 from channels import counts, states, throttle
 from channels.accounts import adapter_for
@@ -67,7 +67,8 @@ class Pace:
 
     largest: int  # messages in one call of the adapter, at most
     whole: bool  # each call takes as many as it can
-    per_second: float = 0.0
+    per_second: float = 0.0  # touches from claim to record
+    calling: float = 0.0  # seconds of the adapter's for one message
 
     @property
     def claim_size(self) -> int:
@@ -79,12 +80,21 @@ class Pace:
     def call_size(self) -> int:
         if self.whole:
             return self.largest
-        return max(1, min(self.largest, max(SMALLEST_CALL, int(self.per_second * CALL))))
+        if not self.calling:
+            return min(self.largest, SMALLEST_CALL)
+        return max(1, min(self.largest, max(SMALLEST_CALL, int(CALL / self.calling))))
 
-    def learn(self, handed: int, seconds: float) -> None:
+    def learn_call(self, handed: int, seconds: float) -> None:
         if handed:
-            seen = handed / max(seconds, 0.001)
-            self.per_second = seen if not self.per_second else 0.5 * (self.per_second + seen)
+            self.calling = _mean(self.calling, max(seconds, 1e-6) / handed)
+
+    def learn_claim(self, handed: int, seconds: float) -> None:
+        if handed:
+            self.per_second = _mean(self.per_second, handed / max(seconds, 0.001))
+
+
+def _mean(known: float, seen: float) -> float:
+    return 0.5 * (known + seen) if known else seen
 
 
 def dispatch_channel(
@@ -218,7 +228,7 @@ class _Turn:
             if time.monotonic() - started > START.total_seconds():
                 break  # too slow: what has not begun by now is given back
             batch, left = left[: pace.call_size], left[pace.call_size :]
-            called = self._one_batch(sending, adapter, words, claim, batch, started)
+            called = self._one_batch(sending, adapter, pace, words, claim, batch, started)
             handed += called.handed
             if called.stop:
                 self._stop_channel(sending.channel, called.stop)
@@ -226,7 +236,7 @@ class _Turn:
             if called.slower:
                 throttle.back_off(self.channel_id, called.slower, self.now)
                 break
-        pace.learn(handed, time.monotonic() - started)
+        pace.learn_claim(handed, time.monotonic() - started)
         if left:
             at = self._at(claim, started)
             self._record([
@@ -238,6 +248,7 @@ class _Turn:
         self,
         sending: Sending,
         adapter: BaseAdapter,
+        pace: Pace,
         words: Words,
         claim: Claim,
         batch: Sequence[Decided],
@@ -257,12 +268,16 @@ class _Turn:
         called = Called()
         if outgoing:
             rows = {row.attempt_id or 0: row for row in free}
+            calls = time.monotonic()
             results, error = calling.hand_over(adapter, outgoing)
+            pace.learn_call(len(results), time.monotonic() - calls)
             at = self._at(claim, started)
             if error is not None:
                 called = calling.facts_of_error([rows[message.attempt_id] for message in outgoing], error, at)
             else:
                 called = calling.facts_of(sending, claim, rows, results, at, claim.now + START)
+        if called.taken:
+            self._accept(called.taken, at)
         self._record([*facts, *gaps, *called.facts], at)
         self.counted.update(counts.of_sent(called.sent))
         return called
@@ -272,6 +287,10 @@ class _Turn:
         return (
             claim.now if self.now is not None else claim.now + timedelta(seconds=time.monotonic() - started)
         )
+
+    def _accept(self, taken: Acceptances, at: datetime) -> None:
+        steadily(lambda: settlement.accept(taken, at), PATIENCE)
+        self.dispatched.accepted += len(taken.attempt_id)
 
     def _record(self, facts: Sequence[Told], at: datetime) -> None:
         """What is known must not be lost with a connection: it is told again until the database is back."""

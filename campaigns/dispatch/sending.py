@@ -17,7 +17,7 @@ from channels.models import Channel
 from channels.vocabulary import Guarantee
 
 READ_EVERY = 1.0  # seconds; the claim itself checks states again
-_zones: dict[int, set[str]] = {}  # campaign → zones of members seen in this process
+_zones: set[str] = set()  # zones of members seen in this process
 _zones_lock = threading.Lock()
 
 
@@ -41,12 +41,12 @@ class Sending:
         return list(forms(self.channel.brand_id, self.channel.medium))
 
     def hours(self, now: datetime) -> Mapping[str, list[Any]]:
-        """For each campaign with hours and each zone known of it: whether it is open now, and when it opens."""
+        """For each campaign with hours and each known zone: whether it is open now, and when it opens."""
         told: dict[str, list[Any]] = {"hours_campaigns": [], "zones": [], "open": [], "opens_at": []}
         for campaign_id, windows in self.windows.items():
             if not windows:
                 continue
-            for zone in sorted(_zones.get(campaign_id, ())):
+            for zone in sorted(_zones):
                 opens_at = _next_open(now, zone, windows)
                 told["hours_campaigns"].append(campaign_id)
                 told["zones"].append(zone)
@@ -125,10 +125,10 @@ def _next_open(now: datetime, zone: str, windows: Sequence[hours.Window]) -> dat
         return now + timedelta(days=3650)  # beyond any deadline: a gap whose cause is the hours
 
 
-def learn_zones(campaign_id: int, zones: set[str]) -> None:
+def learn_zones(zones: set[str]) -> None:
     """Zones of members that this process had not met."""
     with _zones_lock:
-        _zones[campaign_id] = _zones.get(campaign_id, set()) | zones
+        _zones.update(zones)
 
 
 def forget_zones() -> None:

@@ -79,7 +79,7 @@ def _unconfirmed(now: datetime) -> int:
                 Told(campaign_id, attempt_id, "expired", now, code="not_reported", cause=Cause.UNCONFIRMED)
                 for campaign_id, attempt_id in held
             ]
-            moved = [row for row in settlement.apply(facts, now) if row.after]
+            moved = settlement.apply(facts, now)
             done += len(moved)
             if not moved:
                 break

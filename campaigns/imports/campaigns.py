@@ -25,7 +25,7 @@ COLUMNS = (
     ImportColumn("zone", _("Time zone"), kind="zone", aliases=("时区",)),
     ImportColumn("currency", _("Currency"), longest=3, aliases=("币种",)),
     ImportColumn("budget", _("Budget"), kind="decimal", aliases=("预算",)),
-    ImportColumn("margin_rate", _("Contribution margin"), _("As a share, such as 0.3."), kind="decimal", aliases=("毛利率",)),
+    ImportColumn("margin_rate", _("Contribution margin"), _("As a share, such as 0.3."), kind="decimal"),
     ImportColumn("holdout_share", _("Holdout"), _("Share that was kept out, such as 0.1."), kind="decimal"),
     ImportColumn("attribution_days", _("Attribution window, days"), kind="integer"),
     ImportColumn("goal", _("Goal"), longest=2000, aliases=("目标",)),

@@ -9,6 +9,9 @@ Nobody is contacted but through a row this statement made. What it must not do w
 - *Two touches of one person at once*: one touch a person and claim, the highest priority first.
 - *A place taken without a touch*: everything is joined by key to what ``claimed`` says, which is computed once.
 
+Planners expect one row of every set here: so no two large sets are joined with each other, only sets with
+tables by their keys (a join of 4,000 rows with 4,000 took seconds as a nested loop).
+
 Rejected: locking states before touches (a wide claim then waits for every opt-out); a LEFT JOIN of the locked
 set inside the UPDATE (a nested loop over the whole set, 30 times slower); joining by ctid (an updated row
 has another one, so a place was taken and nothing claimed).
@@ -75,25 +78,24 @@ first AS MATERIALIZED (
     SELECT DISTINCT ON (customer_id) due.* FROM due ORDER BY customer_id, priority DESC, due_at, id
 ),
 locked AS MATERIALIZED (
-    SELECT s.customer_id, s.erased, s.absorbed,
+    SELECT f.*, s.erased, s.absorbed,
            %(permission)s = ANY (s.allowed) AS allowed,
            s.blocked && %(blocks)s::varchar[] AS blocked,
            {frees_at} AS frees_at,
            {last_place_at} AS last_place_at
-    FROM audiences_contactstate s
-    WHERE s.customer_id IN (SELECT customer_id FROM first)
+    FROM first f JOIN audiences_contactstate s ON s.customer_id = f.customer_id
     ORDER BY s.customer_id
     FOR NO KEY UPDATE OF s SKIP LOCKED
 ),
 judged AS MATERIALIZED (
-    SELECT f.*, m.zone, l.frees_at, h.opens_at, e.rested_at, e.waits_until, e.waits_because, r.budgets, r.exhausted,
+    SELECT f.*, m.zone, h.opens_at, e.rested_at, e.waits_until, e.waits_because, r.budgets, r.exhausted,
            CASE
                WHEN f.deadline_at <= %(now)s THEN 'late'
                WHEN m.state <> 'active' THEN 'left:' || m.state
-               WHEN l.absorbed THEN 'merged'
-               WHEN l.erased THEN 'erased'
-               WHEN l.blocked THEN 'opted_out'
-               WHEN NOT l.allowed THEN 'no_consent'
+               WHEN f.absorbed THEN 'merged'
+               WHEN f.erased THEN 'erased'
+               WHEN f.blocked THEN 'opted_out'
+               WHEN NOT f.allowed THEN 'no_consent'
                WHEN r.has_hours AND h.zone IS NULL THEN 'new_zone'
                WHEN NOT h.open THEN 'hours'
                WHEN q.silent >= r.silent_touches AND NOT EXISTS (
@@ -102,12 +104,11 @@ judged AS MATERIALIZED (
                ) THEN 'silent'
                WHEN e.waits_until IS NOT NULL THEN 'order'
                WHEN e.rested_at > %(now)s THEN 'apart'
-               WHEN l.frees_at > %(now)s THEN 'pressure'
+               WHEN f.frees_at > %(now)s THEN 'pressure'
                {yields}
                ELSE 'fits'
            END AS verdict
-    FROM first f
-    JOIN locked l USING (customer_id)
+    FROM locked f
     JOIN running r USING (campaign_id)
     JOIN campaigns_member m ON m.campaign_id = f.campaign_id AND m.customer_id = f.customer_id
     LEFT JOIN opening h ON h.campaign_id = f.campaign_id AND h.zone = m.zone
@@ -143,27 +144,28 @@ addressed AS MATERIALIZED (
         LIMIT 1
     ) AS i ON j.verdict = 'fits'
 ),
-fitting AS MATERIALIZED (
-    SELECT a.campaign_id, a.id,
-           row_number() OVER (ORDER BY a.priority DESC, a.due_at, a.id) AS place,
-           a.budgets = 0 OR a.reserved = 0 OR (money.leases = a.budgets AND money.amount >=
-               sum(a.reserved) OVER (PARTITION BY a.campaign_id ORDER BY a.priority DESC, a.due_at, a.id)) AS paid
-    FROM addressed a LEFT JOIN money USING (campaign_id)
-    WHERE a.verdict = 'fits' AND a.identity_id IS NOT NULL
+ranked AS MATERIALIZED (
+    SELECT a.*,
+           row_number() OVER (PARTITION BY a.fits ORDER BY a.priority DESC, a.due_at, a.id) AS place,
+           sum(a.reserved) OVER (
+               PARTITION BY a.fits, a.campaign_id ORDER BY a.priority DESC, a.due_at, a.id) AS taken
+    FROM (SELECT *, verdict = 'fits' AND identity_id IS NOT NULL AS fits FROM addressed) AS a
 ),
 decided AS MATERIALIZED (
-    SELECT a.*,
-           CASE
-               WHEN a.verdict <> 'fits' THEN a.verdict
-               WHEN a.identity_id IS NULL THEN 'no_identity'
-               WHEN f.place > %(most)s THEN 'later'
-               WHEN f.paid THEN 'claimed'
-               WHEN a.exhausted THEN 'budget'
-               ELSE 'short'
-           END AS decision,
-           CASE WHEN a.verdict = 'fits' AND f.paid AND f.place <= %(most)s
-               THEN nextval('campaigns_attempt_id_seq') END AS attempt_id
-    FROM addressed a LEFT JOIN fitting f USING (campaign_id, id)
+    SELECT c.*, CASE WHEN c.decision = 'claimed' THEN nextval('campaigns_attempt_id_seq') END AS attempt_id
+    FROM (
+        SELECT r.*,
+               CASE
+                   WHEN r.verdict <> 'fits' THEN r.verdict
+                   WHEN NOT r.fits THEN 'no_identity'
+                   WHEN r.place > %(most)s THEN 'later'
+                   WHEN r.budgets = 0 OR r.reserved = 0 THEN 'claimed'
+                   WHEN money.leases = r.budgets AND money.amount >= r.taken THEN 'claimed'
+                   WHEN r.exhausted THEN 'budget'
+                   ELSE 'short'
+               END AS decision
+        FROM ranked r LEFT JOIN money ON money.campaign_id = r.campaign_id
+    ) AS c
 ),
 moved AS (
     UPDATE campaigns_touch t
@@ -247,7 +249,7 @@ KEPT = """CASE WHEN s.recent_at[1] <= %(horizon)s THEN ARRAY(
 
 # A person with one place left keeps it for a touch of higher priority that came due just now. One that has
 # been due for longer cannot go for reasons of its own, and nobody waits for it.
-YIELDS = """WHEN l.last_place_at > %(now)s AND f.priority < %(rival_priority)s AND EXISTS (
+YIELDS = """WHEN f.last_place_at > %(now)s AND f.priority < %(rival_priority)s AND EXISTS (
                    SELECT FROM campaigns_touch rival
                    WHERE rival.campaign_id = ANY (%(rivals)s::bigint[]) AND rival.customer_id = f.customer_id
                      AND rival.channel_id = ANY (%(rival_channels)s::integer[]) AND rival.state = 'planned'

@@ -3,6 +3,9 @@
 The result of a call, a receipt, a status asked for and a sweep all end here. Locks are taken in one order:
 attempts by key, contact states by customer, touches, budgets. An attempt that reached its end is not moved
 back: a bounce after a delivery changes nothing, whatever came first.
+
+Planners expect one row of every set here. So no two sets are joined with each other, only sets with tables by
+their keys: a join of 4,000 rows of ``locked`` with ``taken`` took 6 s as a nested loop.
 """
 
 from collections.abc import Mapping, Sequence
@@ -123,7 +126,7 @@ places AS MATERIALIZED (
            array_agg(id ORDER BY at, id) FILTER (WHERE how <> 'free') AS kept,
            array_agg(channel_id ORDER BY at, id) FILTER (WHERE how <> 'free') AS kept_channels,
            array_agg(at ORDER BY at, id) FILTER (WHERE how <> 'free') AS kept_at
-    FROM seating JOIN states USING (customer_id) GROUP BY customer_id
+    FROM seating WHERE (SELECT count(*) FROM states) >= 0 GROUP BY customer_id
 ),
 placed AS (
     UPDATE audiences_contactstate s
@@ -222,8 +225,54 @@ mended AS (
     FROM taken k
     WHERE i.id = k.identity_id AND k.invalid AND NOT k.is_live AND i.invalid_at IS NULL
 )
-SELECT l.id, l.campaign_id, l.touch_id, l.customer_id, l.channel_id, l.before, k.after, k.touch_after
-FROM locked l LEFT JOIN taken k USING (campaign_id, touch_id, n)
+SELECT id, campaign_id, touch_id, customer_id, channel_id, before, after, touch_after FROM taken
+"""
+
+# The usual end of a call, which is most of all: attempts of one's own claim that were taken. Nothing is locked
+# but by being changed, and no place is moved. Whatever is not in the usual state is left to SETTLE.
+ACCEPT = """
+WITH told AS MATERIALIZED (
+    SELECT * FROM unnest(
+        %(campaign_id)s::bigint[], %(touch_id)s::bigint[], %(n)s::smallint[], %(reference)s::text[], %(code)s::text[],
+        %(text)s::text[], %(parts)s::smallint[], %(cost)s::numeric[]
+    ) AS t (campaign_id, touch_id, n, reference, code, text, parts, cost)
+),
+moved AS (
+    UPDATE campaigns_attempt a
+    SET state = 'accepted', reference = t.reference, code = t.code, text = t.text, parts = t.parts, cost = t.cost,
+        sent_at = %(at)s, lease_until = NULL
+    FROM told t
+    WHERE a.campaign_id = t.campaign_id AND a.touch_id = t.touch_id AND a.n = t.n AND a.state = 'recorded'
+      AND a.campaign_id = ANY (%(campaigns)s::bigint[])
+    RETURNING a.campaign_id, a.touch_id, a.id, a.reference, a.cost
+),
+touched AS (
+    UPDATE campaigns_touch t
+    SET state = 'sent', cost = t.cost + m.cost, state_at = %(at)s
+    FROM moved m
+    WHERE t.campaign_id = m.campaign_id AND t.id = m.touch_id AND t.campaign_id = ANY (%(campaigns)s::bigint[])
+    RETURNING t.campaign_id, t.reserved, m.cost
+),
+spent AS MATERIALIZED (
+    SELECT campaign_id, sum(reserved) AS unleased, sum(cost) AS spent FROM touched GROUP BY campaign_id
+),
+wallets AS MATERIALIZED (
+    SELECT b.id, s.unleased, s.spent
+    FROM campaigns_budget b JOIN spent s ON s.campaign_id = b.campaign_id
+    WHERE b.channel_id IS NULL OR b.channel_id = %(channel)s
+    ORDER BY b.id FOR NO KEY UPDATE OF b
+),
+booked AS (
+    UPDATE campaigns_budget b SET leased = greatest(0, b.leased - w.unleased), spent = b.spent + w.spent
+    FROM wallets w WHERE b.id = w.id
+),
+named AS (
+    INSERT INTO campaigns_provider_reference (channel_id, reference, campaign_id, attempt_id)
+    SELECT %(channel)s, m.reference, m.campaign_id, m.id FROM moved m
+    WHERE m.reference <> '' AND m.reference <> 'attempt-' || m.id
+    ON CONFLICT (channel_id, reference) DO NOTHING
+)
+SELECT id FROM moved
 """
 
 WAKE = """
@@ -252,7 +301,7 @@ WHERE coalesce(r.attempt_id, a.id) IS NOT NULL
 
 
 class Settled(NamedTuple):
-    """One attempt that was told something; ``after`` is None when that changed nothing."""
+    """One attempt that was changed by what was told of it."""
 
     attempt_id: int
     campaign_id: int
@@ -260,8 +309,8 @@ class Settled(NamedTuple):
     customer_id: int
     channel_id: int
     before: str
-    after: str | None
-    touch_after: str | None
+    after: str
+    touch_after: str
 
 
 def settle(columns: Mapping[str, Sequence[Any]], now: datetime) -> list[Settled]:
@@ -274,6 +323,14 @@ def settle(columns: Mapping[str, Sequence[Any]], now: datetime) -> list[Settled]
     with connection.cursor() as cursor:
         cursor.execute(SETTLE, params)
         return [Settled(*row) for row in cursor.fetchall()]
+
+
+def accept(channel_id: int, columns: Mapping[str, Sequence[Any]], at: datetime) -> set[int]:
+    """Attempts of one channel that stood as recorded, accepted with touch, money and reference; which they were."""
+    params = {**columns, "channel": channel_id, "at": at, "campaigns": sorted(set(columns["campaign_id"]))}
+    with connection.cursor() as cursor:
+        cursor.execute(ACCEPT, params)
+        return {row[0] for row in cursor.fetchall()}
 
 
 def wake(customers: Sequence[int], now: datetime) -> int:

@@ -21,10 +21,10 @@ from channels.models import Channel, Employee
 PAGE = 50
 
 REACHED = (
-    ("interested", gettext_lazy("Reached: interested")),
-    ("reached", gettext_lazy("Reached")),
-    ("not_interested", gettext_lazy("Reached: not interested")),
-    ("call_back", gettext_lazy("Reached: call back later")),
+    ("interested", gettext_lazy("Interested")),
+    ("reached", gettext_lazy("Told, no answer yet")),
+    ("not_interested", gettext_lazy("Not interested")),
+    ("call_back", gettext_lazy("Call back later")),
 )
 MISSED = (
     ("no_answer", gettext_lazy("No answer")),

@@ -13,11 +13,15 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--check", action="store_true", help="write nothing; fail when a text has no Chinese")
+        parser.add_argument(
+            "--check", action="store_true", help="write nothing; fail when a text has no Chinese"
+        )
 
     def handle(self, *args: Any, check: bool, **options: Any) -> None:
         if missing := texts.tools_missing():
-            raise CommandError(f"GNU gettext is not installed ({', '.join(missing)}). Debian: apt install gettext")
+            raise CommandError(
+                f"GNU gettext is not installed ({', '.join(missing)}). Debian: apt install gettext"
+            )
         try:
             built = texts.build(settings.BASE_DIR)
         except texts.TextError as error:
