@@ -136,7 +136,7 @@ def credit_rows(request: HttpRequest, run_id: int) -> HttpResponseBase:
         "reports/credit_rows.html",
         {
             "run": run,
-            "campaign": Campaign.objects.filter(pk=run.campaign_id).first(),
+            "campaign": Campaign.objects.filter(pk=run.campaign_id or 0).first(),
             "rows": rows[:PAGE],
             "after": rows[PAGE - 1]["id"] if len(rows) > PAGE else "",
             "channel": names.get(channel_id or 0),
