@@ -340,6 +340,41 @@ def test_one_bad_recipient_harms_no_other_and_one_connection_serves_all(
     assert mailbox.connections == 1
 
 
+@pytest.mark.parametrize(
+    "address", ["a@b.example\r\nBcc: x@y.example", "a b@c.example", "<a@b.example>", "nobody", ""]
+)
+def test_an_address_that_is_none_is_refused_and_the_others_go(
+    adapter: Adapter, mailbox: Mailbox, address: str
+) -> None:
+    batch = [to("a", 1), Outgoing(2, address, subject="x", text="x"), to("b", 3, text="\ud800"), to("c", 4)]
+    results = adapter.send(batch)
+    assert [sent.outcome for sent in results] == [
+        Outcome.ACCEPTED,
+        Outcome.REFUSED,
+        Outcome.REFUSED,
+        Outcome.ACCEPTED,
+    ]
+    assert [sent.invalid_address for sent in results] == [False, True, False, False]
+    assert [recipients for _from, recipients, _raw in mailbox.received] == [
+        ["a@example.com"],
+        ["c@example.com"],
+    ]
+
+
+def test_an_address_in_another_script_goes_where_the_server_takes_it(
+    adapter: Adapter, mailbox: Mailbox
+) -> None:
+    (sent,) = adapter.send([Outgoing(1, "林晓@例子.example", subject="x", text="你好")])
+    assert sent.outcome == Outcome.ACCEPTED
+    assert mailbox.received[0][1] == ["林晓@例子.example"]
+    plain = serve(Mailbox(), enable_SMTPUTF8=False)
+    try:
+        (sent,) = make(plain.port).send([Outgoing(1, "林晓@例子.example", subject="x", text="你好")])
+        assert (sent.outcome, sent.code) == (Outcome.REFUSED, "smtputf8")
+    finally:
+        plain.stop()
+
+
 def test_a_lost_connection_in_a_batch_loses_one_message_only(adapter: Adapter, mailbox: Mailbox) -> None:
     results = adapter.send([to(local, n) for n, local in enumerate(["a", "drop", "b", "leave", "c"])])
     assert [sent.outcome for sent in results] == [

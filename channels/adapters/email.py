@@ -5,6 +5,7 @@ tried again); once it is sent and the reply is lost, it may have (unknown, never
 """
 
 import json
+import re
 import smtplib
 import socket
 import ssl
@@ -38,6 +39,7 @@ from channels.vocabulary import Domain, Guarantee, Observability
 GREYLISTED = 300.0  # a server that says "later" means minutes
 LOST = 30.0
 NO_SUCH_ADDRESS = ("5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1")
+_UNFIT = re.compile(r"[\s<>\x00-\x1f\x7f]")
 
 
 class _NotArrived(Exception):
@@ -170,6 +172,8 @@ class Adapter(BaseAdapter):
         return results
 
     def _one(self, message: Outgoing) -> Sent:
+        if _UNFIT.search(message.address) or "@" not in message.address:
+            return Sent(message.attempt_id, Outcome.REFUSED, code="address", invalid_address=True)
         reused = self._smtp is not None
         smtp = self._connected()
         try:
@@ -178,6 +182,8 @@ class Adapter(BaseAdapter):
             raise AdapterError(
                 _("The DKIM key does not sign: %s") % error, code="dkim", stops_channel=True
             ) from None
+        except ValueError as error:  # a text that no encoding can carry: this message only
+            return Sent(message.attempt_id, Outcome.REFUSED, code="content", text=str(error)[:200])
         try:
             try:
                 return self._transaction(smtp, message, raw)
