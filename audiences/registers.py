@@ -4,7 +4,7 @@ Entries are called in road order (audiences, channels, campaigns, reports: the o
 in the caller's transaction.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -83,7 +83,7 @@ class RuleField:
     name: str
     label: Any
     kind: str = "text"  # text, number, date, choice, multichoice
-    choices: Callable[[], Sequence[tuple[str, Any]]] | None = None
+    choices: Callable[[], Iterable[tuple[Any, Any]]] | None = None
     required: bool = True
     help: Any = ""
 

@@ -67,7 +67,7 @@ def archive(segment: Segment) -> None:
     for other in Segment.objects.filter(archived_at=None).exclude(pk=segment.pk).filter(rule__isnull=False):
         if any(
             leaf.get("segment") == segment.pk
-            for leaf in rules.leaves(other.rule)
+            for leaf in rules.leaves(other.rule or {})
             if leaf["kind"] == "segment"
         ):
             raise ValueError(

@@ -9,10 +9,10 @@
 
 from django.db.models import QuerySet
 
-from audiences.models import Segment
+from audiences.models import Customer, Segment
 from audiences.segments.compiling import customers
 
 
-def customer_ids(segment: Segment) -> QuerySet[int]:
+def customer_ids(segment: Segment) -> QuerySet[Customer, int]:
     """The ids of a segment's customers, one column: ``customer_ids(s).query.sql_with_params()``."""
     return customers(segment).values_list("pk", flat=True)

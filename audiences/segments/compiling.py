@@ -43,8 +43,10 @@ class InSet(Expression):
     def set_source_expressions(self, exprs: Any) -> None:
         (self.pk,) = exprs
 
-    def as_sql(self, compiler: SQLCompiler, connection: Any, **_extra: Any) -> tuple[str, list[Any]]:
-        pk, pk_params = compiler.compile(self.pk)
+    def as_sql(  # type: ignore[override]
+        self, compiler: SQLCompiler, connection: Any, **_extra: Any
+    ) -> tuple[str, list[Any]]:
+        pk, pk_params = compiler.compile(self.pk)  # type: ignore[arg-type]
         return (
             f"EXISTS (SELECT 1 FROM ({self.sql}) AS matching(customer_id) WHERE matching.customer_id = {pk})",
             [*self.params, *pk_params],

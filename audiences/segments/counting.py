@@ -127,7 +127,7 @@ def reach(found: QuerySet[Customer], asked: Sequence[Asked] = ()) -> Reach:
             f"count(*) FILTER (WHERE {has} AND NOT ({may}))",
         ]
         kinds = list(REACHED_BY.get(each.medium, ()))
-        permission = [
+        permission: list[Any] = [
             permission_key(each.brand_id, each.medium, each.purpose),
             blocking_keys(each.brand_id, each.medium, each.purpose),
         ]

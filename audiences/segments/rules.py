@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import jsonschema
 from django.utils.translation import gettext as _
@@ -98,7 +98,8 @@ def _check_leaf(leaf: Rule, path: Path, faults: dict[Path, str]) -> None:
 def _fault_in_words(kind: RuleKind, error: jsonschema.ValidationError) -> str:
     labels = {field.name: field.label for field in kind.fields}
     if error.validator == "required":
-        missing = [name for name in error.validator_value if name not in error.instance]
+        required, given = cast(list[str], error.validator_value), cast(Rule, error.instance)
+        missing = [name for name in required if name not in given]
         return _("%(kind)s: fill in “%(field)s”.") % {
             "kind": kind.label,
             "field": labels.get(missing[0], missing[0]),

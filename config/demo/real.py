@@ -52,7 +52,7 @@ def data_folder() -> Path:
 
 def write_files(folder: Path) -> dict[str, Path]:
     """Turn the data set into one CSV file for each import kind; returns kind → file."""
-    import pandas as pd  # comes with the data set
+    import pandas as pd  # type: ignore[import-untyped]  # comes with the data set
 
     data = data_folder()
     folder.mkdir(parents=True, exist_ok=True)

@@ -154,7 +154,9 @@ class _Compare(Func):
         super().__init__(left, right, output_field=BooleanField())
         self.operator = operator
 
-    def as_sql(self, compiler: Any, connection: Any, **_extra: Any) -> tuple[str, list[Any]]:
+    def as_sql(  # type: ignore[override]
+        self, compiler: Any, connection: Any, **_extra: Any
+    ) -> tuple[str, list[Any]]:
         left, left_params = compiler.compile(self.source_expressions[0])
         right, right_params = compiler.compile(self.source_expressions[1])
         right = f"({right}::text[])" if self.operator == "= ANY" else right

@@ -56,7 +56,7 @@ CONSENT = RuleKind(
     fields=(
         RuleField("medium", _("Medium"), "choice", lambda: Medium.choices),
         RuleField(
-            "brand", _("Brand"), "choice", lambda: [(brand.pk, brand.name) for brand in Brand.objects.all()]
+            "brand", _("Brand"), "choice", lambda: list(Brand.objects.values_list("pk", "name"))
         ),
         RuleField("purpose", _("Purpose"), "choice", lambda: Purpose.choices, required=False),
     ),

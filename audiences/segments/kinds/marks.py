@@ -96,7 +96,7 @@ SEGMENT = RuleKind(
     fields=(
         RuleField(
             "segment", _("Segment"), "choice",
-            lambda: [(s.pk, s.name) for s in Segment.objects.filter(archived_at=None).order_by("name")],
+            lambda: list(Segment.objects.filter(archived_at=None).order_by("name").values_list("pk", "name")),
         ),
     ),
 )  # fmt: skip
