@@ -6,6 +6,7 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
+from django.conf import settings
 from django.db import connection
 from django.test import Client
 from django.test.utils import override_settings
@@ -126,7 +127,8 @@ def run(*, touches: int = 1_000_000, requests: int = 20) -> dict[str, Any]:
         User.objects.create_superuser("bench"), backend="allauth.account.auth_backends.AuthenticationBackend"
     )
     pages = {}
-    with override_settings(ALLOWED_HOSTS=["*"]):
+    plain = {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
+    with override_settings(ALLOWED_HOSTS=["*"], STORAGES={**settings.STORAGES, **plain}):
         for name in ("coverage", "roi"):
             taken = _times(lambda name=name: _asked(client, f"/reports/{name}/{campaign.pk}/"), requests)
             pages[f"{name}_p50_s"], pages[f"{name}_p95_s"] = (
