@@ -116,8 +116,9 @@ def _day(v: str) -> str:
 def _date(v: str) -> str:
     plain = f"regexp_replace({_day(v)}, '[ T]00:00(:00([.]0+)?)?$', '')"
     good = f"{plain} ~ '^(18|19|20|21)[0-9]{{2}}(-[0-9]{{1,2}}-[0-9]{{1,2}}|[0-9]{{4}})$'"
-    return f"""CASE WHEN {v} ~ '^(18|19|20|21)[0-9]{{2}}-[0-9]{{2}}-[0-9]{{2}}$'
-        THEN CASE WHEN pg_input_is_valid({v}, 'date') THEN ({v})::date END
+    # The usual form first, without a regular expression: those took a third of the typing of a load.
+    return f"""CASE WHEN {v} LIKE '____-__-__' AND {v} >= '1800' AND {v} < '2200' AND pg_input_is_valid({v}, 'date')
+        THEN ({v})::date
         WHEN {good} AND pg_input_is_valid({plain}, 'date') THEN ({plain})::date END"""
 
 

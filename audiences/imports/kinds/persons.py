@@ -34,7 +34,13 @@ INSERT INTO audiences_customer (id, name, name_sort, gender, birth_date, birth_c
 SELECT f.customer_id, f.name, audiences_name_sort(f.name), f.gender, f.birth_date, f.birth_calendar, f.language,
     f.zone, f.country, f.province, f.city, f.stage, f.attributes, audiences_bucket(f.customer_id), %(now)s, %(now)s
 FROM ({faces}) f
-ORDER BY 1
+"""
+CONTACT_STATES = """
+INSERT INTO audiences_contactstate
+    (customer_id, allowed, blocked, erased, absorbed, recent_attempts, recent_channels, recent_at)
+SELECT DISTINCT customer_id, '{}'::varchar[], '{}'::varchar[], false, false, '{}'::bigint[], '{}'::integer[],
+    '{}'::timestamptz[]
+FROM {work:persons} WHERE born {alone}
 """
 BLANK = """
 SELECT DISTINCT customer_id, '' AS name, '' AS gender, NULL::date AS birth_date, 'solar' AS birth_calendar,
@@ -93,14 +99,11 @@ def own(staged: Staged, lines: str = "{rows}") -> bool:
         FROM {{work:claims}} c JOIN audiences_identity i USING (kind, issuer, value)
         {direct if "customer_id" in staged.mapping else ""}""",
     )
-    # Hashes first: grouping three million texts takes four times as long.
     shared = staged.table(
         "shared",
         """SELECT c.line, dense_rank() OVER (ORDER BY c.kind, c.issuer, c.value) AS key
-        FROM {work:claims} c
-        WHERE hashtextextended(c.value, 0) IN (
-            SELECT hashtextextended(value, 0) FROM {work:claims} GROUP BY 1 HAVING count(*) > 1
-        )""",
+        FROM {work:claims} c WHERE hashtextextended(c.value, c.priority) = ANY (%(hashes)s::bigint[])""",
+        hashes=_repeated(staged),
     )
     staged.execute("CREATE UNLOGGED TABLE {work:tangle} (line bigint PRIMARY KEY, leader bigint NOT NULL)")
     edges = staged.fetch(
@@ -133,6 +136,26 @@ def own(staged: Staged, lines: str = "{rows}") -> bool:
                 copy.write_row((line, leader))
     staged.execute("ANALYZE {work:tangle}")
     return True
+
+
+def _repeated(staged: Staged) -> list[int]:
+    """Hashes of values that stand more than once. Two values may share one: the caller compares the values.
+
+    Sorted here, 3M of them take 0.9 s; grouped in SQL they took 1.7 s.
+    """
+    with connection.cursor() as cursor:
+        with cursor.copy(
+            staged.sql(
+                "COPY (SELECT hashtextextended(value, priority) FROM {work:claims}) TO STDOUT (FORMAT BINARY)"
+            )
+        ) as copy:  # type: ignore[attr-defined]
+            data = b"".join(copy)
+    # A head of 19 bytes, 14 bytes a row (how many fields, length, value), a tail of 2.
+    row = np.dtype([("fields", ">i2"), ("length", ">i4"), ("hash", ">i8")])
+    hashes = np.sort(
+        np.frombuffer(data, dtype=row, offset=19, count=(len(data) - 21) // row.itemsize)["hash"].astype("i8")
+    )
+    return np.unique(hashes[1:][hashes[1:] == hashes[:-1]]).tolist()
 
 
 def is_tangled(staged: Staged) -> bool:
@@ -259,6 +282,8 @@ def bear(staged: Staged, faces: str, tangled: bool, **params: object) -> int:
         with bare(BORN_TABLES, when=born >= LARGE and existing < born) as is_bare:
             if born:
                 staged.execute(CUSTOMERS.replace("{faces}", faces), **params)
+            if born and is_bare:
+                staged.execute(CONTACT_STATES.replace("{alone}", "" if tangled else "AND line = leader"))
             _identities(staged, tangled, "" if is_bare else "ON CONFLICT DO NOTHING")
     except IntegrityError as error:
         if (
