@@ -91,7 +91,6 @@ def sync(audience_id: int, now: datetime | None = None) -> Synced:
         ):
             return done
         now = now or timezone.now()
-        done.withdrawn = queries.withdraw(audience_id, channel.brand_id, channel.medium, now)
         try:
             _removals_of_erased(audience, now, done)
             for wanted in (False, True):  # who is to go, goes first
@@ -112,6 +111,16 @@ def waiting(now: datetime) -> list[int]:
     return queries.waiting(now)
 
 
+def sweep(now: datetime) -> int:
+    """Whoever withdrew the permission to upload is wanted no more in any audience; returns how many.
+
+    It reads every member, so it runs every few minutes; who is about to be pushed is looked at right before.
+    """
+    audiences = PlatformAudience.objects.exclude(channel__state=Channel.State.ARCHIVED).order_by("pk")
+    rows = audiences.values_list("pk", "channel__brand_id", "channel__medium")
+    return sum(queries.withdraw(pk, brand, medium, now) for pk, brand, medium in rows)
+
+
 def chunk_size(channel: Channel, now: datetime) -> int:
     """Members in one call: the platform's rule of the day."""
     told = rule_value(
@@ -129,6 +138,7 @@ def _chunk(audience: PlatformAudience, wanted: bool, now: datetime, done: Synced
         return False
     customers, before = [row[1] for row in claimed], [row[2] for row in claimed]
     if wanted:
+        done.withdrawn += queries.withdraw(audience.pk, channel.brand_id, channel.medium, now, customers)
         kinds = adapter_class(channel.adapter).address_kinds
         found = queries.addresses(customers, before, channel.brand_id, channel.medium, kinds)
     else:
@@ -137,8 +147,7 @@ def _chunk(audience: PlatformAudience, wanted: bool, now: datetime, done: Synced
     changes = [AudienceChange(customer, kind, value) for customer, _identity, kind, value in found]
     missing = [customer for customer in customers if customer not in identities]
     if missing and wanted:
-        queries.unreachable(audience.pk, missing, NO_IDENTITY, now + REST)
-        done.failed += len(missing)
+        done.failed += queries.unreachable(audience.pk, missing, NO_IDENTITY, now + REST)
     elif missing:  # erased since: the value waits in a removal of its own row
         queries.pushed(audience.pk, missing, [None] * len(missing), False)
     if changes:

@@ -8,6 +8,11 @@ BEAT: dict[str, dict[str, Any]] = {
         "schedule": 30.0,
         "options": {"expires": 30},
     },
+    "channels-withdraw-from-audiences": {
+        "task": "channels.tasks.withdraw_from_audiences",
+        "schedule": 300.0,
+        "options": {"expires": 300},
+    },
     "channels-set-flights": {
         "task": "channels.tasks.set_flights",
         "schedule": 60.0,

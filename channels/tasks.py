@@ -12,11 +12,17 @@ logger = logging.getLogger(__name__)
 
 @shared_task
 def sync_audiences() -> None:
-    """Audiences where wanted and held differ, or a permission was withdrawn."""
+    """Audiences where wanted and held differ."""
     for audience_id in audience_sync.waiting(timezone.now()):
         done = audience_sync.sync(audience_id)
         if done.error:
             logger.warning("audience %s: %s", audience_id, done.error)
+
+
+@shared_task
+def withdraw_from_audiences() -> None:
+    """People who permit the upload no more are to be taken out of every audience."""
+    audience_sync.sweep(timezone.now())
 
 
 @shared_task

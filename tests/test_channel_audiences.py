@@ -186,7 +186,7 @@ def test_nobody_without_permission_to_upload_is_pushed(audience: PlatformAudienc
     people = [person(1), contact_only, person(3, upload=False)]
     audience_sync.want(audience.pk, [customer.pk for customer in people], NOW)
     done = audience_sync.sync(audience.pk, NOW)
-    assert (done.added, done.withdrawn) == (1, 2)
+    assert (done.added, done.withdrawn, done.failed) == (1, 2, 0)
     assert Platform.held == {phone(1)}
     assert members(audience)[contact_only.pk] == (False, False, "not permitted")
 
@@ -196,6 +196,7 @@ def test_somebody_who_opts_out_after_the_push_is_taken_out(audience: PlatformAud
     audience_sync.want(audience.pk, [one.pk, two.pk], NOW)
     audience_sync.sync(audience.pk, NOW)
     consent.opt_out(one.pk, "", None, "asked", "call", NOW)
+    assert (audience_sync.sweep(NOW), audience_sync.sweep(NOW)) == (1, 0)
     assert audience_sync.waiting(NOW) == [audience.pk]
     assert audience_sync.sync(audience.pk, NOW).removed == 1
     assert Platform.held == {phone(2)}

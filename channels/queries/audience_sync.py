@@ -26,6 +26,7 @@ UPDATE channels_platformaudiencemember member
 SET wanted = false, changed_at = %(now)s, lease_until = NULL, error = 'not permitted'
 FROM audiences_contactstate state
 WHERE member.audience_id = %(audience)s AND member.wanted AND state.customer_id = member.customer_id
+  AND (%(customers)s::bigint[] IS NULL OR member.customer_id = ANY(%(customers)s))
   AND NOT {PERMITTED}
 """
 
@@ -90,17 +91,13 @@ SELECT count(*) FILTER (WHERE wanted), count(*) FILTER (WHERE held), count(*) FI
 FROM channels_platformaudiencemember WHERE audience_id = %(audience)s
 """
 
-WAITING = f"""
+WAITING = """
 SELECT audience.id FROM channels_platformaudience audience
 JOIN channels_channel channel ON channel.id = audience.channel_id AND channel.state = 'active'
 WHERE EXISTS (SELECT FROM channels_platformremoval removal WHERE removal.audience_id = audience.id
               AND (removal.lease_until IS NULL OR removal.lease_until < %(now)s))
    OR EXISTS (SELECT FROM channels_platformaudiencemember member WHERE member.audience_id = audience.id
               AND member.wanted <> member.held AND (member.lease_until IS NULL OR member.lease_until < %(now)s))
-   OR EXISTS (SELECT FROM channels_platformaudiencemember member
-              JOIN audiences_contactstate state ON state.customer_id = member.customer_id
-              WHERE member.audience_id = audience.id AND member.wanted
-                AND NOT {permitted_sql("state", "channel.brand_id::text", "channel.medium", Purpose.UPLOAD)})
 ORDER BY audience.id
 """
 
@@ -142,9 +139,12 @@ def want(audience_id: int, customer_ids: Sequence[int], wanted: bool, now: datet
     return _run(WANT, audience=audience_id, customers=list(customer_ids), wanted=wanted, now=now)
 
 
-def withdraw(audience_id: int, brand_id: int, medium: str, now: datetime) -> int:
-    """Members wanted who do not permit the upload (any more)."""
-    return _run(WITHDRAW, audience=audience_id, brand=brand_id, medium=medium, now=now)
+def withdraw(
+    audience_id: int, brand_id: int, medium: str, now: datetime, customer_ids: Sequence[int] | None = None
+) -> int:
+    """Members wanted (all, or of these customers) who do not permit the upload (any more)."""
+    customers = None if customer_ids is None else list(customer_ids)
+    return _run(WITHDRAW, audience=audience_id, brand=brand_id, medium=medium, now=now, customers=customers)
 
 
 def claim(
