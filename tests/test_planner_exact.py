@@ -62,7 +62,7 @@ def plan(problem, salt: int = 0):
     found = problem.instance
     solution = solve.solve(problem)
     people = recover.crowd(np.arange(found.rows), np.random.default_rng(salt).random(found.rows), found.rows)
-    counts = recover.mend(problem, solution, people, recover.assign(problem, solution, people))
+    counts = recover.recover(problem, solution, people)
     if isinstance(problem, AllOrNothing):
         return solution, counts, float(problem.value[counts.any(axis=1)].sum())
     return solution, counts, found.worths(found.kind.astype(np.int64), found.worth, counts)

@@ -78,8 +78,7 @@ def choose(
 def _most_value(modelled: Modelled, everybody: Crowd) -> Choice:
     by_touch = ByTouch(modelled.instance)
     solution = solve.solve(by_touch)
-    counts = recover.assign(by_touch, solution, everybody)
-    recover.mend(by_touch, solution, everybody, counts)
+    counts = recover.recover(by_touch, solution, everybody)
     return Choice(
         counts,
         _causes(modelled.instance, modelled, solution.prices, everybody, counts),
@@ -99,8 +98,7 @@ def _most_people(modelled: Modelled, everybody: Crowd, targets: Targets) -> Choi
     value = np.where(complete, 1.0 + TIE * worth / max(1e-12, float(worth.max(initial=0.0))), 0.0)
     first = AllOrNothing(instance, np.where(complete[:, None], whole, 0).astype(np.uint8), value)
     covered = solve.solve(first)
-    counts = recover.assign(first, covered, everybody)
-    recover.mend(first, covered, everybody, counts)
+    counts = recover.recover(first, covered, everybody)
 
     reached = counts.any(axis=1)
     left = instance.amount - instance.used(counts)
@@ -111,8 +109,7 @@ def _most_people(modelled: Modelled, everybody: Crowd, targets: Targets) -> Choi
     )
     parts = solve.solve(second)
     others = Crowd(row.reshape(-1), everybody.place[rest])
-    more = recover.assign(second, parts, others)
-    recover.mend(second, parts, others, more)
+    more = recover.recover(second, parts, others)
     counts[rest] = more
     # Those who are reached lack only what the campaign's own cap takes from everybody.
     cause = np.where(counts < targets.possible, CODE[Cause.CAP], 0).astype(np.uint8)

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 
 from audiences.vocabulary import Medium
 from campaigns import content
@@ -12,6 +12,7 @@ from channels import platform_rules
 from channels.vocabulary import PriceModel
 
 ZERO = Decimal(0)
+MILLIONTH = Decimal("0.000001")
 # Share of touches that bring the paid event, until the channel's own reports tell.
 CLICKS, ACTIONS = Decimal("0.02"), Decimal("0.005")
 
@@ -27,20 +28,20 @@ class TouchCost:
 def of(channel: PlannedChannel, on: dt.date, conversion_value: Decimal) -> TouchCost:
     """The cost of a touch on a channel by its price model. Fixed fees are no cost of a touch."""
     price = channel.channel.unit_price
+    expected, greatest = ZERO, ZERO
     match channel.channel.price_model:
         case PriceModel.PER_MESSAGE:
-            whole = price * parts(channel, on)
-            return TouchCost(whole, whole)
+            expected = greatest = price * parts(channel, on)
         case PriceModel.CPM:
-            return TouchCost(price / 1000, price / 1000)
+            expected = greatest = price / 1000
         case PriceModel.CPC:
-            return TouchCost(price * CLICKS, price)
+            expected, greatest = price * CLICKS, price
         case PriceModel.CPA:
-            return TouchCost(price * ACTIONS, price)
+            expected, greatest = price * ACTIONS, price
         case PriceModel.CPS:
-            return TouchCost(price * conversion_value * ACTIONS, price * conversion_value)
-        case _:
-            return TouchCost(ZERO, ZERO)
+            expected, greatest = price * conversion_value * ACTIONS, price * conversion_value
+    # Reserves are kept in millionths: never less than what it may cost.
+    return TouchCost(expected, greatest.quantize(MILLIONTH, rounding=ROUND_UP))
 
 
 def parts(channel: PlannedChannel, on: dt.date) -> int:

@@ -134,7 +134,8 @@ def _person(read: Spec, plan: Plan, customer_id: int) -> _Person | None:
     known = {entry["limit"]: entry["prices"] for entry in plan.prices}
     phases = max((len(one) for one in known.values()), default=1)
     own = [known.get(prices.key(read, resource), [0.0] * phases) for resource in modelled.resources]
-    by_phase = np.array(own).reshape(len(own), phases).T
+    by_phase = np.array([np.array(row) / one.unit for row, one in zip(own, modelled.resources, strict=True)])
+    by_phase = by_phase.reshape(len(own), phases).T
     return _Person(
         read,
         plan,

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -26,7 +25,7 @@ def told(spec: Spec, choice: Choice, planned: Counts) -> list[dict[str, Any]]:
     used = instance.used(planned)
     found: list[dict[str, Any]] = []
     for number, resource in enumerate(choice.modelled.resources):
-        prices = [float(phase.solution.prices[number]) for phase in choice.phases]
+        prices = [float(phase.solution.prices[number] * resource.unit) for phase in choice.phases]
         phase = next((n for n, price in enumerate(prices) if price > NOTHING), None)
         price = 0.0 if phase is None else prices[phase]
         more = SOME_MONEY if resource.kind == "budget" else SOME_PLACES
@@ -38,8 +37,8 @@ def told(spec: Spec, choice: Choice, planned: Counts) -> list[dict[str, Any]]:
             "channel": None if resource.channel is None else spec.channels[resource.channel].id,
             "round": None if resource.cell is None else spec.cells[resource.cell].round,
             "ordinal": resource.ordinal,
-            "amount": float(instance.amount[number]),
-            "used": float(np.round(used[number], 6)),
+            "amount": float(instance.amount[number] / resource.unit),
+            "used": float(used[number] / resource.unit),
             "price": price,
             "prices": prices,
             "more": more,

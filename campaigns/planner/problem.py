@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from campaigns.planner.targets import Targets
 from campaigns.vocabulary import Cause
 
 MOST_GROUPS = 60
+MILLION = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,11 @@ class Resource:
     channel: int | None  # index; None: the whole campaign
     cell: int | None = None
     ordinal: int = 1
+
+    @property
+    def unit(self) -> float:
+        """What 1 of it is in the instance: money is counted in millionths, so that sums are exact."""
+        return MILLION if self.kind == "budget" else 1.0
 
     @property
     def cause(self) -> int:
@@ -85,14 +92,14 @@ def resources(
 ) -> tuple[tuple[Resource, ...], Floats, Floats]:
     """The limits, what each item takes of them (limits × items), and how much there is."""
     channel = np.array([spec.cells[c].channel for c in cell], dtype=np.int64)
-    greatest = np.array([float(costs[c].greatest) for c in channel])
+    greatest = np.array([_millionths(costs[c].greatest) for c in channel])
     found: list[tuple[Resource, Floats, float]] = []
     if spec.budget is not None:
-        found.append((Resource("budget", None), greatest, float(spec.budget)))
+        found.append((Resource("budget", None), greatest, _millionths(spec.budget)))
     for index, one in enumerate(spec.channels):
         own = channel == index
         if one.budget is not None:
-            found.append((Resource("budget", index), np.where(own, greatest, 0.0), float(one.budget)))
+            found.append((Resource("budget", index), np.where(own, greatest, 0.0), _millionths(one.budget)))
         if not (calendar.capacity[index] < UNLIMITED).any():
             continue
         cells = np.unique(cell[own])
@@ -104,6 +111,10 @@ def resources(
     found = [row for row in found if row[1].any()]
     usage = np.stack([row[1] for row in found]) if found else np.zeros((0, len(cell)))
     return tuple(row[0] for row in found), usage, np.array([row[2] for row in found])
+
+
+def _millionths(amount: Decimal) -> float:
+    return float((amount * MILLION).to_integral_value())
 
 
 def _capacities(

@@ -14,7 +14,7 @@ from campaigns.planner.instance import Counts, Floats, Instance, select
 from campaigns.planner.solve import AllOrNothing, Problem, Solution
 
 Rows = NDArray[np.int64]
-SLACK = 1e-9  # relative: of a limit that is used up to rounding
+SLACK = 1e-14  # relative: rounding only. Budgets are counted in millionths, which floats add up exactly
 LOOKS = 200  # how often a touch that does not fit is passed over to try those behind it
 
 
@@ -66,6 +66,11 @@ def assign(problem: Problem, solution: Solution, people: Crowd) -> Counts:
             answers[some] = problem.answer(solution.answers[answer], some)[0]
         counts[chosen] = answers[people.row[chosen]]
     return counts
+
+
+def recover(problem: Problem, solution: Solution, people: Crowd) -> Counts:
+    """People × cells: the plan."""
+    return mend(problem, solution, people, assign(problem, solution, people))
 
 
 def mend(problem: Problem, solution: Solution, people: Crowd, counts: Counts) -> Counts:

@@ -18,7 +18,6 @@ HEADER = b"PGCOPY\n\xff\r\n\x00" + struct.pack("!ii", 0, 0)
 TRAILER = struct.pack("!h", -1)
 EPOCH = 946_684_800  # 2000-01-01 UTC in Unix seconds
 PIECE = 1 << 20  # bytes handed to the server at once
-SIX = Decimal("0.000001")
 
 
 def fetch(statement: str, columns: Sequence[tuple[str, str]]) -> NDArray[Any]:

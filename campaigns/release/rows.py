@@ -102,7 +102,7 @@ def _touches(
         salt = f"variant {channel.message_version_id}"
         turn = groups(share(people.ids[person], spec.seed, salt), weights) if len(numbers) > 1 else 0
         code = people.stage[person].astype(np.int64) * len(numbers) + np.maximum(turn, 0)
-        reserved = binary.numeric(outcome.costs[cell.channel].greatest.quantize(binary.SIX))
+        reserved = binary.numeric(outcome.costs[cell.channel].greatest)
         for key, places in _by(code):
             stage, variant = divmod(key, len(numbers))
             rows = own[places]
