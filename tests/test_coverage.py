@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -80,6 +81,24 @@ def test_over_is_zero_by_us_and_a_merge_reveals_its_own() -> None:
     assert coverage(campaign).over == {"by_us": 0, "merge": 0}
     Customer.objects.filter(pk=people[0].pk).update(merged_into=people[1])
     assert coverage(campaign).over == {"by_us": 0, "merge": 1}
+
+
+def test_over_by_us_counts_every_touch_beyond_the_target_whatever_its_ordinal() -> None:
+    people = customers(3, ["email"])
+    mail = channel("email")
+    campaign = released(people, [mail], target=4)
+    for ordinal in (1, 2, 3, 4):
+        touch(campaign, people[0], mail, ordinal)
+    for ordinal, state in ((1, "gap"), (2, "released"), (3, "sent"), (4, "unknown")):
+        touch(campaign, people[1], mail, ordinal, state, "" if state in ("sent", "unknown") else "silence")
+    touch(campaign, people[2], mail, 4)
+    with (
+        connection.cursor() as cursor
+    ):  # as if somebody had lowered the target behind the back of the product
+        cursor.execute(
+            "UPDATE campaigns_member_target SET target = 1, planned = 1 WHERE campaign_id = %s", [campaign.pk]
+        )
+    assert coverage(campaign).over == {"by_us": 3 + 1 + 0, "merge": 0}
 
 
 @pytest.mark.parametrize("figure", sorted(rows.FIGURES))

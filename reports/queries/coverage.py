@@ -15,8 +15,7 @@ GROUP BY 1, 2, 3, 4
 """
 
 TOUCHES = """
-SELECT t.round, t.channel_id, t.stage, t.state, t.reason, count(*) AS touches, count(DISTINCT t.customer_id) AS people,
-       sum(t.cost) AS cost
+SELECT t.round, t.channel_id, t.stage, t.state, t.reason, count(*) AS touches
 FROM campaigns_touch t
 WHERE t.campaign_id = %(campaign)s
 GROUP BY 1, 2, 3, 4, 5
@@ -66,37 +65,51 @@ SELECT contacts, count(*) AS people FROM contact GROUP BY 1 ORDER BY 1
 """
 
 # One touch of a round is over when its ordinal is beyond what was approved; a foreign key forbids it, and
-# this counts all the same, from the rows themselves.
+# this counts all the same, from the rows themselves. Ordinals are unique, so whoever got more than the target
+# has an ordinal beyond it: only they are counted through.
 OVER_BY_US = """
-SELECT coalesce(sum(greatest(r.touches - r.target, 0)), 0)
-FROM (
-    SELECT t.customer_id, t.channel_id, t.round, max(m.target) AS target, count(*) AS touches
+WITH beyond AS (
+    SELECT DISTINCT t.customer_id, t.channel_id, t.round, m.target
     FROM campaigns_touch t
     JOIN campaigns_member_target m USING (campaign_id, customer_id, channel_id, round)
-    WHERE t.campaign_id = %(campaign)s AND t.state IN ('sent', 'delivered', 'unknown')
-    GROUP BY 1, 2, 3
-) r
+    WHERE t.campaign_id = %(campaign)s AND t.state IN ('sent', 'delivered', 'unknown') AND t.ordinal > m.target
+)
+SELECT coalesce(sum(greatest(r.touches - b.target, 0)), 0)
+FROM beyond b
+JOIN LATERAL (
+    SELECT count(*) AS touches FROM campaigns_touch t
+    WHERE t.campaign_id = %(campaign)s AND t.customer_id = b.customer_id AND t.channel_id = b.channel_id
+      AND t.round = b.round AND t.state IN ('sent', 'delivered', 'unknown')
+) r ON true
 """
 
-# Two members of one campaign who turned out to be one person: over that a merge reveals.
+# Two members of one campaign who turned out to be one person: over that a merge reveals. It begins with the
+# absorbed members, who are few, and never looks at the touches of anybody else.
 OVER_BY_MERGE = """
-WITH person AS (
-    SELECT coalesce(c.merged_into_id, c.id) AS person, t.channel_id, t.round, count(*) AS touches,
-           count(DISTINCT t.customer_id) AS rows
-    FROM campaigns_touch t
-    JOIN audiences_customer c ON c.id = t.customer_id
-    WHERE t.campaign_id = %(campaign)s AND t.state IN ('sent', 'delivered', 'unknown')
+WITH merged AS (
+    SELECT DISTINCT c.merged_into_id AS person
+    FROM audiences_customer c
+    JOIN campaigns_member m ON m.campaign_id = %(campaign)s AND m.customer_id = c.id
+    WHERE c.merged_into_id IS NOT NULL
+), same AS (
+    SELECT person, person AS customer_id FROM merged
+    UNION ALL
+    SELECT c.merged_into_id, c.id FROM audiences_customer c JOIN merged ON merged.person = c.merged_into_id
+), received AS (
+    SELECT s.person, t.channel_id, t.round, count(*) AS touches
+    FROM same s
+    JOIN campaigns_touch t ON t.campaign_id = %(campaign)s AND t.customer_id = s.customer_id
+    WHERE t.state IN ('sent', 'delivered', 'unknown')
     GROUP BY 1, 2, 3
     HAVING count(DISTINCT t.customer_id) > 1
 ), target AS (
-    SELECT coalesce(c.merged_into_id, c.id) AS person, m.channel_id, m.round, max(m.target) AS target
-    FROM campaigns_member_target m
-    JOIN audiences_customer c ON c.id = m.customer_id
-    WHERE m.campaign_id = %(campaign)s
+    SELECT s.person, m.channel_id, m.round, max(m.target) AS target
+    FROM same s
+    JOIN campaigns_member_target m ON m.campaign_id = %(campaign)s AND m.customer_id = s.customer_id
     GROUP BY 1, 2, 3
 )
-SELECT coalesce(sum(greatest(p.touches - t.target, 0)), 0)
-FROM person p JOIN target t USING (person, channel_id, round)
+SELECT coalesce(sum(greatest(r.touches - t.target, 0)), 0)
+FROM received r JOIN target t USING (person, channel_id, round)
 """
 
 MEMBERS = """
