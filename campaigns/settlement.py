@@ -105,8 +105,11 @@ class Acceptances:
 
     def columns(self) -> dict[str, list[Any]]:
         """In key order, the order in which all lock attempts."""
-        order = sorted(range(len(self.attempt_id)), key=lambda i: (self.campaign_id[i], self.touch_id[i]))
+        keys = list(zip(self.campaign_id, self.touch_id, strict=True))
+        order = sorted(range(len(keys)), key=keys.__getitem__)
         names = ("campaign_id", "touch_id", "n", "reference", "code", "text", "parts", "cost")
+        if order == list(range(len(keys))):
+            return {name: getattr(self, name) for name in names}
         return {name: [getattr(self, name)[i] for i in order] for name in names}
 
     def facts(self, among: set[int], at: datetime) -> list[Told]:

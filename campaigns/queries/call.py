@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 
+from campaigns.queries import literals
+
 # A statement of its own: it sees every opt-out, pause and stop committed since the claim. A sweep locks the same
 # claim row: either it finds these attempts noted, or this finds no claim and nothing is handed over.
 LOOK = """
@@ -22,7 +24,7 @@ SELECT given.attempt_id,
            WHEN s.blocked && %(blocks)s::varchar[] THEN 'opted_out'
            WHEN NOT %(permission)s = ANY (s.allowed) THEN 'no_consent'
            WHEN ch.state <> 'active' THEN 'channel_stopped'
-           WHEN c.state <> 'running' OR p.paused_at IS NOT NULL OR m.state <> 'active' THEN 'stopped'
+           WHEN c.state <> 'running' OR p.paused_at IS NOT NULL THEN 'stopped'
            ELSE ''
        END
 FROM unnest(%(attempts)s::bigint[], %(customers)s::bigint[], %(campaigns)s::bigint[])
@@ -31,7 +33,6 @@ JOIN audiences_contactstate s ON s.customer_id = given.customer_id
 JOIN campaigns_campaign c ON c.id = given.campaign_id
 JOIN campaigns_channelplan p ON p.campaign_id = given.campaign_id AND p.channel_id = %(channel)s
 JOIN channels_channel ch ON ch.id = %(channel)s
-JOIN campaigns_member m ON m.campaign_id = given.campaign_id AND m.customer_id = given.customer_id
 """
 
 # The employee who has the person as a contact for longest; one who left is nobody's contact.
@@ -66,8 +67,8 @@ def look(
     """
     params = {
         "token": claim.token, "channel": claim.channel_id, "permission": claim.permission,
-        "blocks": list(claim.blocks), "attempts": list(attempts), "customers": list(customers),
-        "campaigns": list(campaigns), "now": now,
+        "blocks": list(claim.blocks), "attempts": literals.ints(attempts),
+        "customers": literals.ints(customers), "campaigns": literals.ints(campaigns), "now": now,
     }  # fmt: skip
     with transaction.atomic(), connection.cursor() as cursor:
         # The note must survive whatever kills the database, or a sweep would give back what was sent.

@@ -87,7 +87,7 @@ locked AS MATERIALIZED (
     ORDER BY s.customer_id
     FOR NO KEY UPDATE OF s SKIP LOCKED
 ),
-judged AS MATERIALIZED (
+judged AS (
     SELECT f.*, m.zone, h.opens_at, e.rested_at, e.waits_until, e.waits_because, r.budgets, r.exhausted,
            CASE
                WHEN f.deadline_at <= %(now)s THEN 'late'
@@ -133,8 +133,9 @@ judged AS MATERIALIZED (
           AND o.state_at + w.wait <= %(now)s AND o.state_at >= m.state_at
           AND o.state_at > coalesce(m.last_response_at, '-infinity')
     ) AS q ON f.campaign_id IN (SELECT campaign_id FROM patience)
+    OFFSET 0  -- each verdict is found once, and not stored
 ),
-addressed AS MATERIALIZED (
+addressed AS (
     SELECT j.*, i.id AS identity_id, i.value AS address
     FROM judged j
     LEFT JOIN LATERAL (
@@ -143,8 +144,9 @@ addressed AS MATERIALIZED (
         ORDER BY array_position(%(kinds)s::varchar[], kind), id DESC
         LIMIT 1
     ) AS i ON j.verdict = 'fits'
+    OFFSET 0
 ),
-ranked AS MATERIALIZED (
+ranked AS (
     SELECT a.*,
            row_number() OVER (PARTITION BY a.fits ORDER BY a.priority DESC, a.due_at, a.id) AS place,
            sum(a.reserved) OVER (
@@ -239,7 +241,7 @@ noted AS (
 SELECT decision, campaign_id, id, customer_id, attempt_id, identity_id, address, message_version_id, variant,
        deadline_at, reserved, zone, attempts + 1
 FROM decided
-ORDER BY attempt_id
+ORDER BY campaign_id, id
 """
 
 # The first entry is the oldest but for a few held ones: while it is young enough, nothing is trimmed.

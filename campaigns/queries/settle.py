@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 from django.db import connection
 
+from campaigns.queries import literals
+
 # From a state, by what is told, to a state. What is not listed changes nothing.
 TRANSITIONS: tuple[tuple[str, str, str], ...] = tuple(
     (before, told, after)
@@ -239,7 +241,8 @@ WITH told AS MATERIALIZED (
 ),
 moved AS (
     UPDATE campaigns_attempt a
-    SET state = 'accepted', reference = t.reference, code = t.code, text = t.text, parts = t.parts, cost = t.cost,
+    SET state = 'accepted', reference = t.reference, code = coalesce(t.code, ''), text = coalesce(t.text, ''),
+        parts = coalesce(t.parts, 1), cost = coalesce(t.cost, %(usual_cost)s),
         sent_at = %(at)s, lease_until = NULL
     FROM told t
     WHERE a.campaign_id = t.campaign_id AND a.touch_id = t.touch_id AND a.n = t.n AND a.state = 'recorded'
@@ -326,8 +329,20 @@ def settle(columns: Mapping[str, Sequence[Any]], now: datetime) -> list[Settled]
 
 
 def accept(channel_id: int, columns: Mapping[str, Sequence[Any]], at: datetime) -> set[int]:
-    """Attempts of one channel that stood as recorded, accepted with touch, money and reference; which they were."""
-    params = {**columns, "channel": channel_id, "at": at, "campaigns": sorted(set(columns["campaign_id"]))}
+    """Attempts of one channel that stood as recorded, accepted with touch, money and reference; which they were.
+
+    ``columns`` run parallel and are not empty. What is the same for all is sent once, or not at all.
+    """
+    costs = columns["cost"]
+    params = {
+        "channel": channel_id, "at": at, "campaigns": sorted(set(columns["campaign_id"])), "usual_cost": costs[0],
+        "campaign_id": literals.ints(columns["campaign_id"]), "touch_id": literals.ints(columns["touch_id"]),
+        "n": literals.ints(columns["n"]), "reference": literals.texts(columns["reference"]),
+        "code": literals.texts(columns["code"]) if any(columns["code"]) else None,
+        "text": literals.texts(columns["text"]) if any(columns["text"]) else None,
+        "parts": literals.ints(columns["parts"]) if any(n != 1 for n in columns["parts"]) else None,
+        "cost": literals.amounts(costs) if any(cost != costs[0] for cost in costs) else None,
+    }  # fmt: skip
     with connection.cursor() as cursor:
         cursor.execute(ACCEPT, params)
         return {row[0] for row in cursor.fetchall()}
