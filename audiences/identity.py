@@ -20,6 +20,7 @@ from audiences.vocabulary import IdentityKind
 Key = tuple[str, str, str]
 """Kind, issuer and value of an identity."""
 
+TRIES = 5
 LONGEST_VALUE = 254
 LONGEST_ISSUER = 80
 HOME_REGION = "CN"  # the country of a phone number written without one
@@ -111,35 +112,50 @@ def know(keys: Sequence[Key], source: str, now: dt.datetime, by: str = "") -> in
     """The one customer behind all these values: found, born, or merged from several.
 
     Values are normalised here (:class:`ValueError` for a bad one). New values are added to the customer.
-    Safe when several processes tell of the same person at once.
+    Safe when several processes tell of the same person at once: whoever comes second begins again.
     """
-    from audiences import consent, merge  # they need resolve
-
     plain = [(kind, issuer, normalise(kind, issuer, value)) for kind, issuer, value in dict.fromkeys(keys)]
     if not plain:
         raise ValueError(_("a customer needs at least one identity"))
-    with transaction.atomic():
-        owners = _owners(plain)
-        mine = min(owners.values()) if owners else Customer.objects.create(created_at=now).pk
-        missing = [key for key in plain if key not in owners]
-        if missing:
-            Identity.objects.bulk_create(
-                (
-                    Identity(customer_id=mine, kind=kind, issuer=issuer, value=value, source=source)
-                    for kind, issuer, value in sorted(missing)
-                ),
-                ignore_conflicts=True,
-            )
-            # Somebody else may have been faster with one of them: then it is their customer too.
-            owners = _owners(plain)
-        others = sorted(set(owners.values()) - {mine})
-        for other in others:
-            absorbed, kept = max(other, mine), min(other, mine)
-            merge.merge(absorbed, kept, reason=_("one record carries identities of both"), by=by, now=now)
-            mine = kept
-        if missing:
-            consent.apply_suppressions([mine])
-        return mine
+    for attempt in range(1, TRIES + 1):
+        try:
+            with transaction.atomic():
+                return _know(plain, source, now, by)
+        except _ToldMeanwhile:
+            if attempt == TRIES:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _know(keys: Sequence[Key], source: str, now: dt.datetime, by: str) -> int:
+    from audiences import consent, merge  # they need survivor
+
+    owners = _owners(keys)
+    mine = min(owners.values()) if owners else Customer.objects.create(created_at=now).pk
+    missing = sorted(key for key in keys if key not in owners)
+    if missing:
+        Identity.objects.bulk_create(
+            (
+                Identity(customer_id=mine, kind=kind, issuer=issuer, value=value, source=source)
+                for kind, issuer, value in missing
+            ),
+            ignore_conflicts=True,
+        )
+        told = _owners(keys)
+        if any(told.get(key) != mine for key in missing):
+            raise _ToldMeanwhile
+    for other in sorted(set(owners.values()) - {mine}):
+        try:
+            merge.merge(other, mine, reason=_("one record carries identities of both"), by=by, now=now)
+        except ValueError as error:  # merged or erased by somebody else since it was read
+            raise _ToldMeanwhile from error
+    if missing:
+        consent.apply_suppressions([mine])
+    return mine
+
+
+class _ToldMeanwhile(Exception):
+    """Somebody else told of the same people first."""
 
 
 def _owners(keys: Iterable[Key]) -> dict[Key, int]:

@@ -141,21 +141,14 @@ def own(staged: Staged, lines: str = "{rows}") -> bool:
 def _repeated(staged: Staged) -> list[int]:
     """Hashes of values that stand more than once. Two values may share one: the caller compares the values.
 
-    Sorted here, 3M of them take 0.9 s; grouped in SQL they took 1.7 s.
+    Sorted here as one array: grouping 3M of them in SQL took twice as long.
     """
-    with connection.cursor() as cursor:
-        with cursor.copy(
-            staged.sql(
-                "COPY (SELECT hashtextextended(value, priority) FROM {work:claims}) TO STDOUT (FORMAT BINARY)"
-            )
-        ) as copy:  # type: ignore[attr-defined]
-            data = b"".join(copy)
-    # A head of 19 bytes, 14 bytes a row (how many fields, length, value), a tail of 2.
-    row = np.dtype([("fields", ">i2"), ("length", ">i4"), ("hash", ">i8")])
-    hashes = np.sort(
-        np.frombuffer(data, dtype=row, offset=19, count=(len(data) - 21) // row.itemsize)["hash"].astype("i8")
-    )
-    return np.unique(hashes[1:][hashes[1:] == hashes[:-1]]).tolist()
+    (packed,) = staged.fetch(
+        "SELECT string_agg(int8send(hashtextextended(value, priority)), '') FROM {work:claims}"
+    )[0]
+    hashes = np.sort(np.frombuffer(packed or b"", dtype=">i8").astype(np.int64))
+    found: list[int] = np.unique(hashes[1:][hashes[1:] == hashes[:-1]]).tolist()
+    return found
 
 
 def is_tangled(staged: Staged) -> bool:
