@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from channels.sandbox.config import WeCom
+
 SURNAMES = (
     "王李张刘陈杨黄赵吴周徐孙马朱胡郭何高林罗郑梁谢宋唐许韩冯邓曹彭曾肖田董袁潘于蒋蔡余杜叶程苏魏吕丁任沈"
 )
@@ -38,6 +40,7 @@ PRODUCTS: Sequence[tuple[str, str, str, float]] = (
     ("SNK-01", "核桃酥", "点心", 36.0),
     ("SNK-02", "绿豆糕", "点心", 32.0),
 )
+CORP = WeCom().corp_id  # an external id is one of a corp: the sandbox's
 EMPLOYEES: Sequence[tuple[str, str, str]] = (
     ("lin.yue", "林悦", "南京西路店"),
     ("chen.hao", "陈浩", "湖滨店"),
@@ -91,6 +94,7 @@ def make_people(n: int, seed: int, today: dt.date) -> People:
                 "phone": f"1390{i + 1:07d}" if has["phone"][i] else "",
                 "email": f"m{i + 1:06d}@example.com" if has["email"][i] else "",
                 "wecom_external_id": f"wmDEMO{i + 1:08d}" if has["wecom"][i] else "",
+                "wecom_corp": CORP if has["wecom"][i] else "",
                 "province": province,
                 "city": city,
                 "zone": "Asia/Urumqi" if province == "新疆" else "Asia/Shanghai",

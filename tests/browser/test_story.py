@@ -175,6 +175,9 @@ def read_coverage(page: Any, number: str, shots: Callable[[Any, str], Path]) -> 
     until(page, lambda: reached(page) > 0, "somebody was reached")
     assert page.locator("[data-figure=over]").inner_text().strip() == "0"
     assert page.locator(".alert-danger").count() == 0
+    for channel in ("WeCom", "SMS", "Email", "Meta ads"):
+        cells = page.locator(f"tr:has(th:has-text('{channel}')) td.num").all_inner_texts()
+        assert int(cells[2].replace(",", "")) > 0, f"nothing was planned on {channel}: {cells}"
     shots(page, "story-12-coverage")
 
 
