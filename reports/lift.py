@@ -147,7 +147,9 @@ def measure(campaign: Campaign, now: dt.datetime) -> Lift:
     treated, held = sides[False], sides[True]
     ratio_p: float | None = None
     reason = ""
-    if held.people == 0:
+    if treated.people + held.people == 0:
+        reason = _("Nobody is in the campaign yet: it was not released.")
+    elif held.people == 0:
         reason = _("No holdout was kept, so nothing can be said about lift.")
     elif min(treated.people, held.people) < MIN_PEOPLE_A_SIDE:
         reason = _("Fewer than %(n)s people on one side: too few to tell.") % {"n": MIN_PEOPLE_A_SIDE}

@@ -46,6 +46,11 @@ class Estimate:
     high: float | None
     basis: str
 
+    @property
+    def undecided(self) -> bool:
+        """Whether the interval includes zero: nobody can tell gain from loss yet."""
+        return self.low is not None and self.high is not None and self.low <= 0 <= self.high
+
 
 @dataclass(slots=True)
 class ChannelReturn:

@@ -210,6 +210,22 @@ def test_without_a_holdout_there_is_no_lift_and_the_page_says_so(as_finance: Cli
     assert "not known" in text
 
 
+def test_an_interval_that_includes_zero_is_said_to_decide_nothing(as_finance: Client) -> None:
+    campaign, _found = measured(160, 40, (40, 10), holdout_share=Decimal("0.2"))
+    touch(campaign, order_person(campaign, 0), campaign.channel_plans.get().channel, cost="40")
+    post_incurred(LATER)
+    report = roi(campaign, LATER)
+    assert report.iroas.undecided
+    assert report.iroas.value == pytest.approx(0)
+    text = as_finance.get(f"/reports/roi/{campaign.pk}/").content.decode()
+    assert "Not yet known whether it gained or lost" in text
+
+
+def test_before_the_release_there_is_nobody_to_compare() -> None:
+    draft_campaign = released([], [channel("email")])
+    assert "not released" in lift.measure(draft_campaign, LATER).reason
+
+
 def test_a_broken_split_shows_no_lift() -> None:
     _campaign, found = measured(200, 40, (80, 10), holdout_share=Decimal("0.5"))
     assert not found.usable
