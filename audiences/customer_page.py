@@ -1,7 +1,7 @@
 """What the page of one customer shows, gathered over the customer and all who were merged into it."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -61,17 +61,17 @@ class CustomerPage:
     customer: Customer
     state: ContactState
     ids: list[int]
-    identities: Sequence[Identity] = ()
+    identities: Iterable[Identity] = ()
     permissions: list[Permission] = field(default_factory=list)
-    changes: Sequence[ConsentChange] = ()
-    tags: Sequence[CustomerTag] = ()
-    scores: Sequence[Score] = ()
+    changes: Iterable[ConsentChange] = ()
+    tags: Iterable[CustomerTag] = ()
+    scores: Iterable[Score] = ()
     bought: list[Bought] = field(default_factory=list)
-    orders: Sequence[Order] = ()
-    events: Sequence[BehaviourEvent] = ()
-    merges: Sequence[Merge] = ()
-    lists: Sequence[Segment] = ()
-    requests: Sequence[PrivacyRequest] = ()
+    orders: Iterable[Order] = ()
+    events: Iterable[BehaviourEvent] = ()
+    merges: Iterable[Merge] = ()
+    lists: Iterable[Segment] = ()
+    requests: Iterable[PrivacyRequest] = ()
     contacts: dict[int, int] = field(default_factory=dict)  # days → how many were sent within them
 
 

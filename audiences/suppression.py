@@ -33,7 +33,9 @@ def suppress(keys: Iterable[Key], reason: str, *, brand_id: int | None = None, m
         for key in sorted(set(keys))
     ]
     before = Suppression.objects.filter(
-        digest__in=[row.digest for row in rows], brand_id=brand_id, medium=medium
+        digest__in=[row.digest for row in rows],
+        brand_id=brand_id,  # type: ignore[misc]
+        medium=medium,
     ).count()
     Suppression.objects.bulk_create(rows, ignore_conflicts=True)
     return len(rows) - before

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import connection
 
@@ -73,10 +74,10 @@ def held_list(channel: Channel, campaign_id: int | None = None) -> Iterator[Held
             yield Held(reference, attempt_id, name, address or "", subject, text, deadline)
 
 
-def _held(channel_id: int, campaign_id: int | None, after: int) -> list[tuple[int, ...]]:
+def _held(channel_id: int, campaign_id: int | None, after: int) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(HELD, {"channel": channel_id, "campaign": campaign_id, "after": after, "limit": AT_ONCE})
-        rows: list[tuple[int, ...]] = cursor.fetchall()
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
         return rows
 
 

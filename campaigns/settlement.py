@@ -70,7 +70,7 @@ def apply(facts: Sequence[Told], now: datetime) -> list[Settled]:
 def apply_within(facts: Sequence[Told], now: datetime) -> list[Settled]:
     """The same in the caller's transaction, waking nobody."""
     chosen = strongest(facts)
-    columns = {
+    columns: dict[str, list[Any]] = {
         "campaign_id": [fact.campaign_id for fact in chosen],
         "attempt_id": [fact.attempt_id for fact in chosen],
         "told": [str(fact.told) for fact in chosen],

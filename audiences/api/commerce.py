@@ -4,11 +4,11 @@ import django_filters
 from rest_framework import generics, serializers
 
 from audiences.api.people import Guarded
-from audiences.models import BehaviourEvent, Order, OrderLine, Product
+from audiences.models import BehaviourEvent, Brand, Order, OrderLine, Product
 
 
 class OrderLineSerializer(serializers.ModelSerializer[OrderLine]):
-    sku = serializers.SlugRelatedField(source="product", slug_field="sku", read_only=True)
+    sku: serializers.SlugRelatedField[Product] = serializers.SlugRelatedField(source="product", slug_field="sku", read_only=True)
 
     class Meta:
         model = OrderLine
@@ -18,7 +18,7 @@ class OrderLineSerializer(serializers.ModelSerializer[OrderLine]):
 class OrderSerializer(serializers.ModelSerializer[Order]):
     """Amounts in ``currency``; net revenue is ``paid`` less ``returned``."""
 
-    brand = serializers.SlugRelatedField(slug_field="code", read_only=True)
+    brand: serializers.SlugRelatedField[Brand] = serializers.SlugRelatedField(slug_field="code", read_only=True)
 
     class Meta:
         model = Order

@@ -61,7 +61,9 @@ class CustomerSerializer(serializers.ModelSerializer[Customer]):
 
 
 class ConsentSerializer(serializers.ModelSerializer[Consent]):
-    brand = serializers.SlugRelatedField(slug_field="code", read_only=True)
+    brand: serializers.SlugRelatedField[Brand] = serializers.SlugRelatedField(
+        slug_field="code", read_only=True
+    )
 
     class Meta:
         model = Consent

@@ -65,7 +65,7 @@ def look(
 
     Without ``now`` the database's clock tells whether the claim's lease still runs.
     """
-    params = {
+    params: dict[str, Any] = {
         "token": claim.token, "channel": claim.channel_id, "permission": claim.permission,
         "blocks": list(claim.blocks), "attempts": literals.ints(attempts),
         "customers": literals.ints(customers), "campaigns": literals.ints(campaigns), "now": now,

@@ -103,7 +103,8 @@ CHANNELS_OF_TOUCHES = "SELECT DISTINCT channel_id FROM campaigns_channelplan ORD
 def turn_clocks(now: datetime, every: timedelta, lateness: timedelta) -> list[tuple[int, int, datetime]]:
     """Clocks of all that may send, turned; (campaign, channel, since when) of those that stood still too long."""
     with connection.cursor() as cursor:
-        cursor.execute(TURN, {"now": now, "every": every, "lateness": lateness})
+        params: dict[str, Any] = {"now": now, "every": every, "lateness": lateness}
+        cursor.execute(TURN, params)
         return cursor.fetchall()
 
 

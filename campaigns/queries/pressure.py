@@ -12,9 +12,12 @@ POLICY_LOCK = 7301441903  # the number in migration 0004
 class Window(Protocol):
     """What the SQL needs of a rule; all of them integers from our own rows, so they are written out."""
 
-    touches: int
-    hours: int
-    channels: Sequence[int] | None
+    @property
+    def touches(self) -> int: ...
+    @property
+    def hours(self) -> int: ...
+    @property
+    def channels(self) -> Sequence[int] | None: ...
 
 
 def frees_at_sql(rules: Sequence[Window], state: str = "s", now: str = "%(now)s") -> str:

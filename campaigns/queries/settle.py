@@ -319,7 +319,7 @@ class Settled(NamedTuple):
 def settle(columns: Mapping[str, Sequence[Any]], now: datetime) -> list[Settled]:
     """Attempts moved to what was told of them, with touch, place, money and reference."""
     befores, tolds, afters = zip(*TRANSITIONS, strict=True)
-    params = {
+    params: dict[str, Any] = {
         **columns, "now": now, "campaigns": sorted(set(columns["campaign_id"])), "live": list(LIVE),
         "befores": list(befores), "tolds": list(tolds), "afters": list(afters),
     }  # fmt: skip
