@@ -12,6 +12,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -167,8 +168,8 @@ class Torture:
         deadline = time.monotonic() + 60 * self.minutes
         for number, kind in enumerate(self._plan()):
             begun = steadily(self._begun, REACHABLE)
-            steadily(lambda number=number: self._open_slice(number), REACHABLE)
-            if not self._watch_until(lambda begun=begun: steadily(self._begun, REACHABLE) > begun, deadline):
+            steadily(partial(self._open_slice, number), REACHABLE)
+            if not self._watch_until(partial(self._began_since, begun), deadline):
                 return False
             self._watch_for(self.random.uniform(0.0, 2.0))
             self._kill(kind)
@@ -212,6 +213,9 @@ class Torture:
             cursor.execute(BEGUN)
             n: int = cursor.fetchone()[0]
             return n
+
+    def _began_since(self, begun: int) -> bool:
+        return steadily(self._begun, REACHABLE) > begun
 
     def _open_slice(self, number: int) -> None:
         with connection.cursor() as cursor:

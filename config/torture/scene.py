@@ -3,6 +3,7 @@
 import datetime as dt
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from django.db import connection
 
@@ -86,7 +87,7 @@ def build(customers: int, smtp: int, smpp: int, now: dt.datetime) -> Scene:
     for name, priority in (("One", 60), ("Another", 40)):
         campaign = _campaign(brand, name, priority, [mail, text], now)
         campaigns.append(campaign.pk)
-        params = {
+        params: dict[str, Any] = {
             "campaign": campaign.pk, "channels": [mail.pk, text.pk], "mail": mail.pk, "stage": Stage.CUSTOMER,
             "mail_version": versions[mail.pk], "text_version": versions[text.pk], "now": now,
             "until": campaign.ends_at, "priority": priority,
