@@ -11,7 +11,18 @@ from campaigns import content
 from campaigns.models import MessageVariant
 from channels.models import Channel
 
-COLUMNS = ("reference", "attempt_id", "name", "address", "subject", "text", "confirm_before", "outcome", "occurred_at", "code")
+COLUMNS = (
+    "reference",
+    "attempt_id",
+    "name",
+    "address",
+    "subject",
+    "text",
+    "confirm_before",
+    "outcome",
+    "occurred_at",
+    "code",
+)
 AT_ONCE = 2000
 
 HELD = """
@@ -64,7 +75,18 @@ def held_list(channel: Channel, campaign_id: int | None = None) -> Iterator[Held
             prepared[version, variant] = _prepared(version, variant, channel)
         fields = sorted({name for message in prepared.values() if message for name in message.fields})
         values = content.values_of([row[4] for row in rows], fields)
-        for attempt_id, reference, campaign, touch, customer, name, address, version, variant, deadline in rows:
+        for (
+            attempt_id,
+            reference,
+            campaign,
+            touch,
+            customer,
+            name,
+            address,
+            version,
+            variant,
+            deadline,
+        ) in rows:
             message = prepared[version, variant]
             subject, text = "", ""
             if message is not None:
@@ -76,7 +98,9 @@ def held_list(channel: Channel, campaign_id: int | None = None) -> Iterator[Held
 
 def _held(channel_id: int, campaign_id: int | None, after: int) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
-        cursor.execute(HELD, {"channel": channel_id, "campaign": campaign_id, "after": after, "limit": AT_ONCE})
+        cursor.execute(
+            HELD, {"channel": channel_id, "campaign": campaign_id, "after": after, "limit": AT_ONCE}
+        )
         rows: list[tuple[Any, ...]] = cursor.fetchall()
         return rows
 

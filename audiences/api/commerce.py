@@ -8,7 +8,9 @@ from audiences.models import BehaviourEvent, Brand, Order, OrderLine, Product
 
 
 class OrderLineSerializer(serializers.ModelSerializer[OrderLine]):
-    sku: serializers.SlugRelatedField[Product] = serializers.SlugRelatedField(source="product", slug_field="sku", read_only=True)
+    sku: serializers.SlugRelatedField[Product] = serializers.SlugRelatedField(
+        source="product", slug_field="sku", read_only=True
+    )
 
     class Meta:
         model = OrderLine
@@ -18,7 +20,9 @@ class OrderLineSerializer(serializers.ModelSerializer[OrderLine]):
 class OrderSerializer(serializers.ModelSerializer[Order]):
     """Amounts in ``currency``; net revenue is ``paid`` less ``returned``."""
 
-    brand: serializers.SlugRelatedField[Brand] = serializers.SlugRelatedField(slug_field="code", read_only=True)
+    brand: serializers.SlugRelatedField[Brand] = serializers.SlugRelatedField(
+        slug_field="code", read_only=True
+    )
 
     class Meta:
         model = Order

@@ -57,7 +57,7 @@ class ImportOptionsSerializer(serializers.Serializer[Any]):
     system = serializers.CharField(
         required=False, max_length=80, help_text="Issuer of external ids without one."
     )
-    create = serializers.BooleanField(default=False, help_text="Create customers that nobody knows yet.")
+    create = serializers.BooleanField(default=False, help_text="Create customers that nobody knows yet.")  # type: ignore[assignment]
     keep_apart = serializers.BooleanField(
         default=False, help_text="Refuse rows that carry identities of two customers instead of merging them."
     )
