@@ -8,7 +8,7 @@ class AudiencesConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from audiences import jobs
+        from audiences import jobs, scores, stages
         from audiences.access import Role
         from audiences.imports import batches, kinds
         from audiences.registers import NavigationEntry, navigation
@@ -19,11 +19,15 @@ class AudiencesConfig(AppConfig):
         jobs.job_kind(
             "import", batches.run, _("Import of a file"), (Role.MARKETER, Role.CHANNEL_ADMIN, Role.FINANCE)
         )
+        jobs.job_kind("stages", stages.run, _("Finding the stages"), (Role.MARKETER,))
+        jobs.job_kind("rfm", scores.run, _("Computing scores"), (Role.MARKETER,))
+
         group = _("Audiences")
         for position, (name, label, icon) in enumerate(
             (
                 ("customers", _("Customers"), "users"),
                 ("segments", _("Segments"), "users-group"),
+                ("stages", _("Stages and scores"), "stairs-up"),
                 ("imports", _("Imports"), "file-import"),
             )
         ):

@@ -1,6 +1,6 @@
 from django.urls import URLPattern, URLResolver, path
 
-from audiences.views import customers, imports, jobs, segments
+from audiences.views import customers, imports, jobs, segments, stages
 
 app_name = "audiences"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -28,6 +28,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
         segments.segment_remove_member,
         name="segment_remove_member",
     ),
+    path("stages/", stages.stages, name="stages"),
+    path("stages/recompute/", stages.stages_recompute, name="stages_recompute"),
+    path("scores/recompute/", stages.scores_recompute, name="scores_recompute"),
     path("imports/", imports.imports, name="imports"),
     path("imports/new/", imports.new_import, name="new_import"),
     path("imports/columns/<slug:kind>.csv", imports.import_columns, name="import_columns"),
