@@ -241,3 +241,10 @@ def test_every_documented_part_of_the_api_exists() -> None:
             name.upper() for path, operations in paths.items() if path.startswith(told) for name in operations
         }
         assert set(method.split(", ")) <= known, f"{method} {told} is in docs/api.md only"
+
+
+def test_every_measurement_is_documented() -> None:
+    from config import bench
+
+    told = set(re.findall(r"^\| `([a-z_]+)` \| [^|]+ \| [^|]+ \|$", text("docs/operations.md"), re.M))
+    assert {bench.named(name) for name in told} == set(bench.names())
