@@ -15,6 +15,7 @@ from campaigns.exits import release_touches
 from campaigns.models import Campaign, CampaignVersion
 from campaigns.planner import PlanError, make_plan
 from campaigns.queries import lifecycle as queries
+from campaigns.release import admit
 from campaigns.release import release as write
 from campaigns.vocabulary import CampaignState, Cause
 
@@ -82,12 +83,17 @@ def wind_down(job: Job) -> Mapping[str, Any]:
 
 
 def change(job: Job) -> Mapping[str, Any]:
-    """Make unsent touches follow the approved change, then plan and release what it added."""
+    """Make unsent touches follow the approved change, then take in who joins by it."""
     campaign = Campaign.objects.get(pk=job.arguments["campaign"])
     version = CampaignVersion.objects.get(pk=job.arguments["version"])
-    report(job, 0, 0, _("Unsent touches follow the change"))
+    report(job, 0, 2, _("Unsent touches follow the change"))
     done: dict[str, Any] = changes.follow(campaign, version, timezone.now())
-    return {**done, "url": _live(campaign)}
+    report(job, 1, 2, _("Taking in who joins"))
+    try:
+        joined = admit(campaign, timezone.now())
+    except PlanError as error:
+        raise JobFailed(str(error)) from error
+    return {**done, "members": joined.members, "touches": joined.touches, "url": _live(campaign)}
 
 
 def _live(campaign: Campaign) -> str:
