@@ -192,5 +192,6 @@ def _taken(
         zone=settings.TIME_ZONE,
         today=dt.datetime.fromtimestamp(int(edges[0]), dt.UTC),
         now=spec.now,
-        until=spec.ends_at,
+        # The whole of the last day, also behind the campaign's end.
+        until=dt.datetime.fromtimestamp(int(edges[-1]), dt.UTC) + dt.timedelta(days=1, hours=2),
     )

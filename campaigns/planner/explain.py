@@ -267,15 +267,15 @@ def _told(
     )
 
 
-FREE = gettext_lazy("Sent: worth %(value)s, and no limit asks a price for it.")
+FREE = gettext_lazy("Planned: worth %(value)s, and no limit asks a price for it.")
 NO_ROOM = gettext_lazy("Not sent: worth %(value)s, but no room was left for it.")
 LOSS = gettext_lazy("Not sent: it would cost more than it is expected to bring (%(value)s).")
-SENT = gettext_lazy("Sent: value %(value)s ≥ price %(price)s (%(parts)s).")
+SENT = gettext_lazy("Planned: value %(value)s ≥ price %(price)s (%(parts)s).")
 TOO_DEAR = gettext_lazy("Not sent: value %(value)s < price %(price)s (%(parts)s).")
 AT_THE_PRICE = gettext_lazy(
     "Not sent: value %(value)s is at the price %(price)s (%(parts)s), and its share of people is full."
 )
-REACHED = gettext_lazy("Sent: part of the plan that brings the most people to their full target.")
+REACHED = gettext_lazy("Planned: part of the plan that brings the most people to their full target.")
 ONLY_A_PART = gettext_lazy(
     "Not sent: the person cannot get the full target, so those who can come first; what was left brings more elsewhere."
 )
