@@ -74,3 +74,17 @@ document.addEventListener("focusin", (event) => {
   document.querySelectorAll("[data-last-focused]").forEach((other) => other.removeAttribute("data-last-focused"));
   event.target.setAttribute("data-last-focused", "");
 });
+
+// A button of a form that saves itself by htmx is a plain submit: ask its question here (see js/evenreach.js).
+document.addEventListener("submit", (event) => {
+  const button = event.submitter;
+  const form = event.target;
+  if (!button || !button.dataset.confirm || !form.hasAttribute("hx-post") || asked.has(form)) return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  ask(button.dataset.confirm, button.dataset.confirmYes, () => {
+    asked.add(form);
+    form.requestSubmit(button);
+    asked.delete(form);
+  });
+}, true);

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from django.utils import timezone
 from playwright.sync_api import expect
 
+from audiences.models import Job
 from campaigns import definition
 from campaigns.models import Campaign, Message
 from tests.campaign_drafts import make_channel, make_draft, make_message, make_plan
@@ -99,3 +101,32 @@ def test_every_step_can_be_read_by_everybody(campaign: Campaign, live_server: An
         if serious:
             found[address] = serious
     assert found == {}
+
+
+def test_removing_a_channel_is_asked_about_first(campaign: Campaign, live_server: Any, page_as: Any) -> None:
+    page = page_as("marketer")
+    page.goto(f"{live_server.url}/campaigns/{campaign.pk}/matrix/")
+    page.get_by_role("button", name="Remove Newsletter").click()
+    dialog = page.locator("dialog#confirm")
+    expect(dialog).to_contain_text("Take Newsletter out of the campaign?")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_role("button", name="Remove Newsletter")).to_be_visible()
+    page.get_by_role("button", name="Remove Newsletter").click()
+    dialog.locator("[data-yes]").click()
+    expect(page.get_by_role("button", name="Remove Newsletter")).to_have_count(0)
+    assert Campaign.objects.get(pk=campaign.pk).channel_plans.count() == 1
+
+
+def test_the_forecast_appears_when_its_work_is_done(
+    campaign: Campaign, live_server: Any, page_as: Any
+) -> None:
+    job = Job.objects.create(
+        kind="plan", subject=f"campaign:{campaign.pk}", state="running", step="Reading the audience"
+    )
+    page = page_as("marketer")
+    page.goto(f"{live_server.url}/campaigns/{campaign.pk}/forecast/")
+    expect(page.locator("#forecast")).to_contain_text("Reading the audience")
+    make_plan(campaign, reach=812)
+    Job.objects.filter(pk=job.pk).update(state="done", finished_at=timezone.now())
+    expect(page.locator("#forecast")).to_contain_text("812")
+    expect(page.locator("#forecast")).to_contain_text("This forecast answers the definition as it stands.")
