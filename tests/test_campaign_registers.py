@@ -421,3 +421,11 @@ def test_the_list_of_a_manual_channel_is_no_formula(running: Campaign, as_market
 
 def test_a_segment_that_a_campaign_uses_is_protected(running: Campaign) -> None:
     assert Segment.objects.filter(campaigns=running).exists()
+
+
+def test_a_changed_state_reloads_the_live_page(running: Campaign, as_marketer: Client) -> None:
+    url = reverse("campaigns:live", args=[running.pk])
+    same = as_marketer.get(url, {"seen": "running"}, headers={"HX-Request": "true"})
+    assert "HX-Refresh" not in same
+    assert 'id="live"' in same.content.decode()
+    assert as_marketer.get(url, {"seen": "approved"}, headers={"HX-Request": "true"})["HX-Refresh"] == "true"

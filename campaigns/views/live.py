@@ -28,6 +28,9 @@ MANY = 1_000_000  # touches above which counting takes a second or more
 def live(request: HttpRequest, pk: int) -> HttpResponse:
     """What was planned, what went out, what did not, and the buttons to pause and stop."""
     campaign = frame.find(pk)
+    if request.htmx and request.GET.get("seen", campaign.state) != campaign.state:  # type: ignore[attr-defined]
+        # The state and its buttons stand outside the part: the whole page is asked for again.
+        return HttpResponse(headers={"HX-Refresh": "true"})
     context = frame.context(request, campaign, "live", **_progress(campaign))
     template = "campaigns/_live.html" if request.htmx else "campaigns/live.html"  # type: ignore[attr-defined]
     return render(request, template, context)
