@@ -162,7 +162,7 @@ def released(
     version: MessageVersion | None = None,
     held_out: Sequence[int] = (),
 ) -> int:
-    """Members, targets and touches; the k-th touch of a round is due ``every`` later. Returns how many touches."""  # fmt: skip
+    """Members, targets and touches; the k-th touch of a round is due ``every`` later. Returns how many."""
     used = (
         [plan.channel for plan in found.channel_plans.select_related("channel")]
         if channels is None
