@@ -1,6 +1,8 @@
 """A release writes members, targets and touches once, whatever happens in between."""
 
 import datetime as dt
+import os
+import signal
 import threading
 from collections import Counter
 from decimal import Decimal
@@ -13,6 +15,7 @@ from audiences.vocabulary import permission_key
 from campaigns import rounds
 from campaigns.models import Budget, Campaign, FrequencyTarget, Member, MemberTarget, Plan, Touch
 from campaigns.planner import PlanError, make_plan
+from campaigns.queries import binary
 from campaigns.release import admit, release
 from campaigns.vocabulary import CampaignState, Cause
 from tests import plan_rows as rows
@@ -399,6 +402,36 @@ class TestConcurrently:
         assert touches(small).count() == 2
         with pytest.raises(IntegrityError):
             touches(campaign).filter(ordinal=2).update(ordinal=3)
+
+    @pytest.mark.parametrize("own_partition", [10**9, 10], ids=["shared", "own partition"])
+    @pytest.mark.parametrize("turn", range(4))
+    def test_a_process_killed_while_it_writes_leaves_nothing(
+        self, settings, own_partition: int, turn: int
+    ) -> None:
+        settings.OWN_PARTITION = own_partition
+        campaign = rows.campaign(rows.customers(20), [rows.channel()], 2)
+        plan = make_plan(campaign, user=None, now=NOW)
+        rounds.write_rounds(campaign, 1)
+        connection.close()
+        child = os.fork()
+        if child == 0:
+            load, calls = binary.load, []
+
+            def dies(*args):
+                calls.append(args)
+                if len(calls) > turn:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return load(*args)
+
+            binary.load = dies
+            release(campaign, plan, now=NOW)
+            os.kill(os.getpid(), signal.SIGKILL)  # done, and nobody heard of it
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+        members = Member.objects.filter(campaign_id=campaign.pk).count()
+        assert (members, touches(campaign).count()) == ((20, 40) if turn == 3 else (0, 0))
+        assert Budget.objects.count() == 0
+        assert release(Campaign.objects.get(pk=campaign.pk), plan, now=NOW).touches == 40
+        assert touches(campaign).count() == 40
 
     @pytest.mark.parametrize("turn", range(12))
     def test_a_large_release_killed_anywhere_leaves_nothing_or_is_finished(self, settings, turn: int) -> None:
