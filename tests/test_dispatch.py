@@ -283,6 +283,7 @@ def test_an_unknown_outcome_is_never_tried_again_and_keeps_place_and_money():
     make.released(found, people)
     dispatch.dispatch_channel(channel.pk, now=NOW)
     dispatch.dispatch_channel(channel.pk, now=NOW + 3 * DAY)
+    make.ran_until(NOW + 30 * DAY)
     dispatch.sweep(NOW + 30 * DAY)
     assert (len(wire.log), make.states(found)) == (1, {"unknown": 1})
     assert len(ContactState.objects.get(pk=people[0]).recent_attempts) == 1
@@ -329,6 +330,7 @@ def test_an_error_that_a_person_must_mend_stops_the_channel_and_waits_for_it():
     channel.refresh_from_db()
     assert (channel.state, channel.state_reason) == ("stopped", "535: bad password")
     assert make.states(found) == {"planned": 2}
+    make.ran_until(NOW + 2 * HOUR)
     dispatch.sweep(NOW + 2 * HOUR)
     assert make.states(found) == {"gap:channel_stopped": 2}
 

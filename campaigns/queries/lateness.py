@@ -73,7 +73,7 @@ WHERE c.state = 'running' AND EXISTS (
     CROSS JOIN LATERAL (
         SELECT FROM campaigns_touch t
         WHERE t.campaign_id = c.id AND t.channel_id = p.channel_id AND t.state = 'planned'
-          AND t.due_at < %(now)s::timestamptz - %(lateness)s AND t.deadline_at > %(now)s
+          AND t.due_at < %(now)s::timestamptz - %(lateness)s
         LIMIT 1
     ) AS overdue
     WHERE p.campaign_id = c.id
