@@ -1,6 +1,7 @@
 """Scores of customers. RFM: in which fifth of the buyers somebody stands by recency, frequency and amount."""
 
 import datetime as dt
+from typing import Any
 
 from django.conf import settings
 from django.db.models import Count, Max
@@ -25,7 +26,7 @@ def recompute_rfm(now: dt.datetime) -> int:
         return queries.rfm(now - WINDOW, now, settings.DEFAULT_CURRENCY)
 
 
-def known() -> list[dict[str, object]]:
+def known() -> list[Any]:
     """The kinds of scores there are: kind, people, computed_at."""
     rows = Score.objects.values("kind").annotate(people=Count("pk"), computed_at=Max("computed_at"))
     return list(rows.order_by("kind"))

@@ -14,7 +14,7 @@ from audiences.segments import compiling, rules
 from audiences.segments.counting import generous
 from audiences.vocabulary import Stage
 
-RULED = (Stage.MEMBER, Stage.CUSTOMER, Stage.ADVOCATE)
+RULED: tuple[str, ...] = (Stage.MEMBER, Stage.CUSTOMER, Stage.ADVOCATE)
 """Stages that have a rule; whom none holds is a prospect. Later ones win."""
 
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Sequence
+from typing import Any
 
 from django.db import connection
 
@@ -57,12 +58,13 @@ ON CONFLICT (kind, customer_id) DO UPDATE SET value = excluded.value, computed_a
 """
 
 
-def restage(matching: Sequence[tuple[str, int, str, tuple[object, ...]]], now: dt.datetime) -> dict[str, int]:
+def restage(matching: Sequence[tuple[str, int, str, tuple[Any, ...]]], now: dt.datetime) -> dict[str, int]:
     """Customers get the stage of the highest rule that holds, else prospect; gives how many came to each stage.
 
     ``matching``: stage, position, SQL of ids and its parameters.
     """
-    parts, params = [], []
+    parts: list[str] = []
+    params: list[Any] = []
     for stage, position, sql, more in matching:
         parts.append(
             f"SELECT id AS customer_id, %s::varchar AS stage, %s::int AS position FROM ({sql}) AS m(id)"

@@ -17,12 +17,12 @@ from audiences.vocabulary import Stage
 def stages(request: HttpRequest) -> HttpResponse:
     """How many are of each stage, by which segment, and what scores there are."""
     if request.method == "POST":
-        chosen = {
+        asked = {
             stage: int(value) if (value := request.POST.get(f"segment-{stage}", "")).isdigit() else None
             for stage in rules.RULED
         }
         try:
-            rules.set_segments(chosen)
+            rules.set_segments(asked)
         except ValueError as error:
             messages.error(request, str(error))
             return redirect("audiences:stages")
