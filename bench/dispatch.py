@@ -117,7 +117,9 @@ def run(*, touches: int = 1_000_000, workers: int = 2) -> dict[str, Any]:
         (stand,) = cursor.fetchone()
         cursor.execute("CHECKPOINT")
     if not stand == sent == people * CAMPAIGNS:
-        raise RuntimeError(f"{people * CAMPAIGNS} touches were due, {sent} were sent, {stand} stand as sent: {decisions}")
+        raise RuntimeError(
+            f"{people * CAMPAIGNS} touches were due, {sent} were sent, {stand} stand as sent: {decisions}"
+        )
     _forget(checked)
     bare = _scene(people, with_people=False)
     floor_seconds, floor_sent, _none = _timed(_floor, workers, bare)
@@ -174,7 +176,11 @@ def _scene(people: int, with_people: bool = True) -> tuple[int, list[int]]:
             cursor.execute(STATES, {"keys": keys})
             for touches, hours, medium in ((8, 24, ""), (20, 168, ""), (6, 72, "email")):
                 PressureRule.objects.create(
-                    name=f"{touches} in {hours} h", touches=touches, hours=hours, medium=medium, in_force_at=now
+                    name=f"{touches} in {hours} h",
+                    touches=touches,
+                    hours=hours,
+                    medium=medium,
+                    in_force_at=now,
                 )
         for _number in range(CAMPAIGNS):
             campaign = Campaign.objects.create(
@@ -183,7 +189,11 @@ def _scene(people: int, with_people: bool = True) -> tuple[int, list[int]]:
             )  # fmt: skip
             campaigns.append(campaign.pk)
             phase = Phase.objects.create(
-                campaign=campaign, position=0, name="All", starts_at=campaign.starts_at, ends_at=campaign.ends_at
+                campaign=campaign,
+                position=0,
+                name="All",
+                starts_at=campaign.starts_at,
+                ends_at=campaign.ends_at,
             )
             Round.objects.create(campaign=campaign, number=1, phase=phase)
             plan = ChannelPlan.objects.create(
@@ -192,7 +202,12 @@ def _scene(people: int, with_people: bool = True) -> tuple[int, list[int]]:
             FrequencyTarget.objects.create(channel_plan=plan, phase=phase, stage="customer", touches=1)
             for one in (None, channel):
                 Budget.objects.create(campaign=campaign, channel=one, currency="CNY", amount=people)
-            for table in ("campaigns_member", "campaigns_member_target", "campaigns_touch", "campaigns_attempt"):
+            for table in (
+                "campaigns_member",
+                "campaigns_member_target",
+                "campaigns_touch",
+                "campaigns_attempt",
+            ):
                 cursor.execute(PARTITIONS.format(table=table, campaign=campaign.pk))
             params = {"campaign": campaign.pk, "channel": channel.pk, "version": version.pk}
             for statement in (APPROVED, MEMBERS, TARGETS, TOUCHES):
@@ -229,7 +244,8 @@ def _timed(work: Any, workers: int, scene: tuple[int, list[int]]) -> tuple[float
     ready, go = context.Barrier(workers + 1), context.Event()
     told = context.Queue()
     processes = [
-        context.Process(target=_worker, args=(work.__name__, scene, ready, go, told)) for _number in range(workers)
+        context.Process(target=_worker, args=(work.__name__, scene, ready, go, told))
+        for _number in range(workers)
     ]
     for process in processes:
         process.start()
@@ -329,7 +345,9 @@ def _null() -> type:
         batch_size = 4000
 
         def send(self, batch: Sequence[Outgoing]) -> list[Sent]:
-            return [Sent(message.attempt_id, Outcome.ACCEPTED, f"ref-{message.attempt_id}") for message in batch]
+            return [
+                Sent(message.attempt_id, Outcome.ACCEPTED, f"ref-{message.attempt_id}") for message in batch
+            ]
 
     return Adapter
 

@@ -74,7 +74,9 @@ def _poll(channel: Channel, now: datetime) -> int:
 def _keep(channel: Channel, adapter: BaseAdapter, events: Sequence[Inbound], now: datetime) -> int:
     with transaction.atomic():
         with connection.cursor() as cursor:
-            cursor.execute("SET LOCAL synchronous_commit TO on")  # once acknowledged it is told to nobody again
+            cursor.execute(
+                "SET LOCAL synchronous_commit TO on"
+            )  # once acknowledged it is told to nobody again
         new = inbox.store(channel, events, now)
     adapter.acknowledge()
     return new

@@ -84,10 +84,7 @@ def _batch(walk: _Pass, size: int, work: Work) -> bool:
                 inbox.set_aside(event_id, f"{type(error).__name__}: {error}", walk.now)
             walk.after = max([walk.after, *taken])
             return bool(taken)
-        for _half in range(2):
-            if not _batch(walk, max(1, size // 2), work):
-                return False
-        return True
+        return all(_batch(walk, max(1, size // 2), work) for _half in range(2))
     settlement.wake(settled, walk.now)
     walk.after = max([walk.after, *taken])
     walk.drained += seen

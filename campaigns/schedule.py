@@ -4,7 +4,11 @@ from typing import Any
 
 
 def _each(task: str, seconds: float) -> dict[str, Any]:
-    return {"task": f"campaigns.tasks.{task}", "schedule": seconds, "options": {"expires": max(seconds, 10.0)}}
+    return {
+        "task": f"campaigns.tasks.{task}",
+        "schedule": seconds,
+        "options": {"expires": max(seconds, 10.0)},
+    }
 
 
 BEAT: dict[str, dict[str, Any]] = {

@@ -59,7 +59,9 @@ def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
     from django.db import connection
 
     by_sql_alone = [
-        model._meta.db_table for model in apps.get_app_config("campaigns").get_models() if not model._meta.managed
+        model._meta.db_table
+        for model in apps.get_app_config("campaigns").get_models()
+        if not model._meta.managed
     ]
     # On the class: under the event loop of a browser test, Django has another connection object.
     operations: Any = type(connection.ops)

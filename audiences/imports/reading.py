@@ -72,7 +72,9 @@ class Source:
     @property
     def encoding_name(self) -> str:
         """What people call the encoding."""
-        return {"utf-8-sig": "UTF-8", "gb18030": "GB 18030", "utf-16": "UTF-16"}.get(self.encoding, self.encoding)
+        return {"utf-8-sig": "UTF-8", "gb18030": "GB 18030", "utf-16": "UTF-16"}.get(
+            self.encoding, self.encoding
+        )
 
     def blocks(self) -> Iterator[str]:
         raise NotImplementedError

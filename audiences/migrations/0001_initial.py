@@ -7,7 +7,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -16,427 +15,985 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Brand',
+            name="Brand",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('code', models.SlugField(max_length=32, unique=True, verbose_name='code')),
-                ('name', models.CharField(max_length=120, verbose_name='name')),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("code", models.SlugField(max_length=32, unique=True, verbose_name="code")),
+                ("name", models.CharField(max_length=120, verbose_name="name")),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'ordering': ('id',),
+                "ordering": ("id",),
             },
         ),
         migrations.CreateModel(
-            name='Customer',
+            name="Customer",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(blank=True, max_length=200, verbose_name='name')),
-                ('name_sort', models.CharField(blank=True, editable=False, max_length=200)),
-                ('gender', models.CharField(blank=True, choices=[('', 'Unknown'), ('female', 'Female'), ('male', 'Male'), ('other', 'Other')], max_length=8, verbose_name='gender')),
-                ('birth_date', models.DateField(blank=True, null=True, verbose_name='birth date')),
-                ('birth_calendar', models.CharField(choices=[('solar', 'Solar'), ('lunar', 'Lunar')], default='solar', max_length=8, verbose_name='birth calendar')),
-                ('language', models.CharField(blank=True, max_length=16, verbose_name='language')),
-                ('zone', models.CharField(default='Asia/Shanghai', max_length=64, verbose_name='time zone')),
-                ('country', models.CharField(blank=True, max_length=2, verbose_name='country')),
-                ('province', models.CharField(blank=True, max_length=80, verbose_name='province')),
-                ('city', models.CharField(blank=True, max_length=80, verbose_name='city')),
-                ('stage', models.CharField(choices=[('prospect', 'Prospect'), ('member', 'Member'), ('customer', 'Customer'), ('advocate', 'Advocate')], default='prospect', max_length=16, verbose_name='stage')),
-                ('attributes', models.JSONField(blank=True, default=dict, verbose_name='attributes')),
-                ('bucket', models.SmallIntegerField(default=0, editable=False)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
-                ('erased_at', models.DateTimeField(blank=True, null=True)),
-                ('merged_into', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='absorbed', to='audiences.customer')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(blank=True, max_length=200, verbose_name="name")),
+                ("name_sort", models.CharField(blank=True, editable=False, max_length=200)),
+                (
+                    "gender",
+                    models.CharField(
+                        blank=True,
+                        choices=[("", "Unknown"), ("female", "Female"), ("male", "Male"), ("other", "Other")],
+                        max_length=8,
+                        verbose_name="gender",
+                    ),
+                ),
+                ("birth_date", models.DateField(blank=True, null=True, verbose_name="birth date")),
+                (
+                    "birth_calendar",
+                    models.CharField(
+                        choices=[("solar", "Solar"), ("lunar", "Lunar")],
+                        default="solar",
+                        max_length=8,
+                        verbose_name="birth calendar",
+                    ),
+                ),
+                ("language", models.CharField(blank=True, max_length=16, verbose_name="language")),
+                ("zone", models.CharField(default="Asia/Shanghai", max_length=64, verbose_name="time zone")),
+                ("country", models.CharField(blank=True, max_length=2, verbose_name="country")),
+                ("province", models.CharField(blank=True, max_length=80, verbose_name="province")),
+                ("city", models.CharField(blank=True, max_length=80, verbose_name="city")),
+                (
+                    "stage",
+                    models.CharField(
+                        choices=[
+                            ("prospect", "Prospect"),
+                            ("member", "Member"),
+                            ("customer", "Customer"),
+                            ("advocate", "Advocate"),
+                        ],
+                        default="prospect",
+                        max_length=16,
+                        verbose_name="stage",
+                    ),
+                ),
+                ("attributes", models.JSONField(blank=True, default=dict, verbose_name="attributes")),
+                ("bucket", models.SmallIntegerField(default=0, editable=False)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                ("erased_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "merged_into",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="absorbed",
+                        to="audiences.customer",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Product',
+            name="Product",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('sku', models.CharField(max_length=80, unique=True, verbose_name='SKU')),
-                ('name', models.CharField(blank=True, max_length=254, verbose_name='name')),
-                ('category', models.CharField(blank=True, db_index=True, max_length=120, verbose_name='category')),
-                ('subcategory', models.CharField(blank=True, max_length=120, verbose_name='subcategory')),
-                ('maker', models.CharField(blank=True, max_length=120, verbose_name='maker')),
-                ('attributes', models.JSONField(blank=True, default=dict)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("sku", models.CharField(max_length=80, unique=True, verbose_name="SKU")),
+                ("name", models.CharField(blank=True, max_length=254, verbose_name="name")),
+                (
+                    "category",
+                    models.CharField(blank=True, db_index=True, max_length=120, verbose_name="category"),
+                ),
+                ("subcategory", models.CharField(blank=True, max_length=120, verbose_name="subcategory")),
+                ("maker", models.CharField(blank=True, max_length=120, verbose_name="maker")),
+                ("attributes", models.JSONField(blank=True, default=dict)),
             ],
         ),
         migrations.CreateModel(
-            name='StageRule',
+            name="StageRule",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('stage', models.CharField(max_length=16, unique=True, verbose_name='stage')),
-                ('position', models.SmallIntegerField()),
-                ('rule', models.JSONField(verbose_name='rule')),
-                ('updated_at', models.DateTimeField(auto_now=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("stage", models.CharField(max_length=16, unique=True, verbose_name="stage")),
+                ("position", models.SmallIntegerField()),
+                ("rule", models.JSONField(verbose_name="rule")),
+                ("updated_at", models.DateTimeField(auto_now=True)),
             ],
             options={
-                'ordering': ('position',),
+                "ordering": ("position",),
             },
         ),
         migrations.CreateModel(
-            name='Tag',
+            name="Tag",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=80, unique=True, verbose_name='name')),
-                ('group', models.CharField(blank=True, max_length=80, verbose_name='group')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=80, unique=True, verbose_name="name")),
+                ("group", models.CharField(blank=True, max_length=80, verbose_name="group")),
             ],
         ),
         migrations.CreateModel(
-            name='ConsentChange',
+            name="ConsentChange",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('medium', models.CharField(choices=[('search', 'Search'), ('social', 'Social'), ('video', 'Video'), ('kol', 'KOL'), ('sms', 'SMS'), ('email', 'Email'), ('wecom', 'WeCom'), ('official_account', 'Official account'), ('app_push', 'App push'), ('call', 'Call'), ('mail', 'Mail'), ('webhook', 'Webhook'), ('other', 'Other')], max_length=20)),
-                ('purpose', models.CharField(choices=[('contact', 'Contact'), ('upload', 'Upload to a platform')], default='contact', max_length=8)),
-                ('status', models.CharField(choices=[('granted', 'Granted'), ('withdrawn', 'Withdrawn')], max_length=10)),
-                ('source', models.CharField(max_length=120)),
-                ('occurred_at', models.DateTimeField()),
-                ('received_at', models.DateTimeField()),
-                ('brand', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='audiences.brand')),
-                ('customer', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='consent_changes', to='audiences.customer')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "medium",
+                    models.CharField(
+                        choices=[
+                            ("search", "Search"),
+                            ("social", "Social"),
+                            ("video", "Video"),
+                            ("kol", "KOL"),
+                            ("sms", "SMS"),
+                            ("email", "Email"),
+                            ("wecom", "WeCom"),
+                            ("official_account", "Official account"),
+                            ("app_push", "App push"),
+                            ("call", "Call"),
+                            ("mail", "Mail"),
+                            ("webhook", "Webhook"),
+                            ("other", "Other"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "purpose",
+                    models.CharField(
+                        choices=[("contact", "Contact"), ("upload", "Upload to a platform")],
+                        default="contact",
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[("granted", "Granted"), ("withdrawn", "Withdrawn")], max_length=10
+                    ),
+                ),
+                ("source", models.CharField(max_length=120)),
+                ("occurred_at", models.DateTimeField()),
+                ("received_at", models.DateTimeField()),
+                (
+                    "brand",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="audiences.brand"
+                    ),
+                ),
+                (
+                    "customer",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="consent_changes",
+                        to="audiences.customer",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Consent',
+            name="Consent",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('medium', models.CharField(choices=[('search', 'Search'), ('social', 'Social'), ('video', 'Video'), ('kol', 'KOL'), ('sms', 'SMS'), ('email', 'Email'), ('wecom', 'WeCom'), ('official_account', 'Official account'), ('app_push', 'App push'), ('call', 'Call'), ('mail', 'Mail'), ('webhook', 'Webhook'), ('other', 'Other')], max_length=20, verbose_name='medium')),
-                ('purpose', models.CharField(choices=[('contact', 'Contact'), ('upload', 'Upload to a platform')], default='contact', max_length=8, verbose_name='purpose')),
-                ('status', models.CharField(choices=[('granted', 'Granted'), ('withdrawn', 'Withdrawn')], max_length=10, verbose_name='status')),
-                ('source', models.CharField(max_length=120, verbose_name='source')),
-                ('occurred_at', models.DateTimeField()),
-                ('received_at', models.DateTimeField()),
-                ('brand', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='audiences.brand')),
-                ('customer', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='consents', to='audiences.customer')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "medium",
+                    models.CharField(
+                        choices=[
+                            ("search", "Search"),
+                            ("social", "Social"),
+                            ("video", "Video"),
+                            ("kol", "KOL"),
+                            ("sms", "SMS"),
+                            ("email", "Email"),
+                            ("wecom", "WeCom"),
+                            ("official_account", "Official account"),
+                            ("app_push", "App push"),
+                            ("call", "Call"),
+                            ("mail", "Mail"),
+                            ("webhook", "Webhook"),
+                            ("other", "Other"),
+                        ],
+                        max_length=20,
+                        verbose_name="medium",
+                    ),
+                ),
+                (
+                    "purpose",
+                    models.CharField(
+                        choices=[("contact", "Contact"), ("upload", "Upload to a platform")],
+                        default="contact",
+                        max_length=8,
+                        verbose_name="purpose",
+                    ),
+                ),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[("granted", "Granted"), ("withdrawn", "Withdrawn")],
+                        max_length=10,
+                        verbose_name="status",
+                    ),
+                ),
+                ("source", models.CharField(max_length=120, verbose_name="source")),
+                ("occurred_at", models.DateTimeField()),
+                ("received_at", models.DateTimeField()),
+                (
+                    "brand",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="audiences.brand"
+                    ),
+                ),
+                (
+                    "customer",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="consents",
+                        to="audiences.customer",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='BehaviourEvent',
+            name="BehaviourEvent",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('source', models.CharField(max_length=40)),
-                ('source_key', models.CharField(max_length=120)),
-                ('kind', models.CharField(max_length=40, verbose_name='kind')),
-                ('occurred_at', models.DateTimeField()),
-                ('received_at', models.DateTimeField()),
-                ('attributes', models.JSONField(blank=True, default=dict)),
-                ('customer', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='behaviour_events', to='audiences.customer')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("source", models.CharField(max_length=40)),
+                ("source_key", models.CharField(max_length=120)),
+                ("kind", models.CharField(max_length=40, verbose_name="kind")),
+                ("occurred_at", models.DateTimeField()),
+                ("received_at", models.DateTimeField()),
+                ("attributes", models.JSONField(blank=True, default=dict)),
+                (
+                    "customer",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="behaviour_events",
+                        to="audiences.customer",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Identity',
+            name="Identity",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('phone', 'Phone'), ('email', 'Email'), ('member_number', 'Member number'), ('wecom_external_id', 'WeCom external id'), ('openid', 'OpenID'), ('unionid', 'UnionID'), ('device', 'Device'), ('postal', 'Postal address key'), ('external', 'External id')], max_length=24, verbose_name='kind')),
-                ('issuer', models.CharField(blank=True, max_length=80, verbose_name='issuer')),
-                ('value', models.CharField(max_length=254, verbose_name='value')),
-                ('source', models.CharField(blank=True, max_length=80, verbose_name='source')),
-                ('invalid_at', models.DateTimeField(blank=True, null=True)),
-                ('invalid_reason', models.CharField(blank=True, max_length=120)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('customer', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='identities', to='audiences.customer')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("phone", "Phone"),
+                            ("email", "Email"),
+                            ("member_number", "Member number"),
+                            ("wecom_external_id", "WeCom external id"),
+                            ("openid", "OpenID"),
+                            ("unionid", "UnionID"),
+                            ("device", "Device"),
+                            ("postal", "Postal address key"),
+                            ("external", "External id"),
+                        ],
+                        max_length=24,
+                        verbose_name="kind",
+                    ),
+                ),
+                ("issuer", models.CharField(blank=True, max_length=80, verbose_name="issuer")),
+                ("value", models.CharField(max_length=254, verbose_name="value")),
+                ("source", models.CharField(blank=True, max_length=80, verbose_name="source")),
+                ("invalid_at", models.DateTimeField(blank=True, null=True)),
+                ("invalid_reason", models.CharField(blank=True, max_length=120)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "customer",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="identities",
+                        to="audiences.customer",
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'identities',
+                "verbose_name_plural": "identities",
             },
         ),
         migrations.CreateModel(
-            name='ImportBatch',
+            name="ImportBatch",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(max_length=40, verbose_name='kind')),
-                ('name', models.CharField(max_length=254, verbose_name='file name')),
-                ('sha256', models.CharField(max_length=64)),
-                ('size', models.BigIntegerField(default=0)),
-                ('path', models.CharField(blank=True, max_length=500)),
-                ('mapping', models.JSONField(blank=True, default=dict)),
-                ('options', models.JSONField(blank=True, default=dict)),
-                ('state', models.CharField(choices=[('waiting', 'Waiting'), ('running', 'Running'), ('done', 'Done'), ('failed', 'Failed'), ('cancelled', 'Cancelled'), ('removed', 'Removed')], default='waiting', max_length=10)),
-                ('rows_read', models.BigIntegerField(default=0)),
-                ('rows_new', models.BigIntegerField(default=0)),
-                ('rows_changed', models.BigIntegerField(default=0)),
-                ('rows_same', models.BigIntegerField(default=0)),
-                ('rows_bad', models.BigIntegerField(default=0)),
-                ('totals', models.JSONField(blank=True, default=dict)),
-                ('error', models.TextField(blank=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('created_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("kind", models.CharField(max_length=40, verbose_name="kind")),
+                ("name", models.CharField(max_length=254, verbose_name="file name")),
+                ("sha256", models.CharField(max_length=64)),
+                ("size", models.BigIntegerField(default=0)),
+                ("path", models.CharField(blank=True, max_length=500)),
+                ("mapping", models.JSONField(blank=True, default=dict)),
+                ("options", models.JSONField(blank=True, default=dict)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("waiting", "Waiting"),
+                            ("running", "Running"),
+                            ("done", "Done"),
+                            ("failed", "Failed"),
+                            ("cancelled", "Cancelled"),
+                            ("removed", "Removed"),
+                        ],
+                        default="waiting",
+                        max_length=10,
+                    ),
+                ),
+                ("rows_read", models.BigIntegerField(default=0)),
+                ("rows_new", models.BigIntegerField(default=0)),
+                ("rows_changed", models.BigIntegerField(default=0)),
+                ("rows_same", models.BigIntegerField(default=0)),
+                ("rows_bad", models.BigIntegerField(default=0)),
+                ("totals", models.JSONField(blank=True, default=dict)),
+                ("error", models.TextField(blank=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ('-id',),
+                "ordering": ("-id",),
             },
         ),
         migrations.CreateModel(
-            name='BadRow',
+            name="BadRow",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('line', models.BigIntegerField()),
-                ('column', models.CharField(blank=True, max_length=80)),
-                ('value', models.TextField(blank=True)),
-                ('reason', models.CharField(max_length=254)),
-                ('raw', models.JSONField(default=list)),
-                ('batch', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='bad_rows', to='audiences.importbatch')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("line", models.BigIntegerField()),
+                ("column", models.CharField(blank=True, max_length=80)),
+                ("value", models.TextField(blank=True)),
+                ("reason", models.CharField(max_length=254)),
+                ("raw", models.JSONField(default=list)),
+                (
+                    "batch",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="bad_rows",
+                        to="audiences.importbatch",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Job',
+            name="Job",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(max_length=40)),
-                ('subject', models.CharField(blank=True, max_length=80)),
-                ('arguments', models.JSONField(blank=True, default=dict)),
-                ('state', models.CharField(choices=[('waiting', 'Waiting'), ('running', 'Running'), ('done', 'Done'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], default='waiting', max_length=10)),
-                ('step', models.CharField(blank=True, max_length=120)),
-                ('done', models.BigIntegerField(default=0)),
-                ('total', models.BigIntegerField(default=0)),
-                ('result', models.JSONField(blank=True, default=dict)),
-                ('error', models.TextField(blank=True)),
-                ('cancel_asked', models.BooleanField(default=False)),
-                ('lease_until', models.DateTimeField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('started_at', models.DateTimeField(blank=True, null=True)),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('created_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("kind", models.CharField(max_length=40)),
+                ("subject", models.CharField(blank=True, max_length=80)),
+                ("arguments", models.JSONField(blank=True, default=dict)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("waiting", "Waiting"),
+                            ("running", "Running"),
+                            ("done", "Done"),
+                            ("failed", "Failed"),
+                            ("cancelled", "Cancelled"),
+                        ],
+                        default="waiting",
+                        max_length=10,
+                    ),
+                ),
+                ("step", models.CharField(blank=True, max_length=120)),
+                ("done", models.BigIntegerField(default=0)),
+                ("total", models.BigIntegerField(default=0)),
+                ("result", models.JSONField(blank=True, default=dict)),
+                ("error", models.TextField(blank=True)),
+                ("cancel_asked", models.BooleanField(default=False)),
+                ("lease_until", models.DateTimeField(blank=True, null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("started_at", models.DateTimeField(blank=True, null=True)),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ('-id',),
+                "ordering": ("-id",),
             },
         ),
         migrations.AddField(
-            model_name='importbatch',
-            name='job',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='audiences.job'),
+            model_name="importbatch",
+            name="job",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="+",
+                to="audiences.job",
+            ),
         ),
         migrations.CreateModel(
-            name='Merge',
+            name="Merge",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('reason', models.CharField(max_length=200)),
-                ('detail', models.JSONField(default=dict)),
-                ('merged_by', models.CharField(blank=True, max_length=150)),
-                ('merged_at', models.DateTimeField()),
-                ('undone_at', models.DateTimeField(blank=True, null=True)),
-                ('undone_by', models.CharField(blank=True, max_length=150)),
-                ('absorbed', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='merges_as_absorbed', to='audiences.customer')),
-                ('survivor', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='merges_as_survivor', to='audiences.customer')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("reason", models.CharField(max_length=200)),
+                ("detail", models.JSONField(default=dict)),
+                ("merged_by", models.CharField(blank=True, max_length=150)),
+                ("merged_at", models.DateTimeField()),
+                ("undone_at", models.DateTimeField(blank=True, null=True)),
+                ("undone_by", models.CharField(blank=True, max_length=150)),
+                (
+                    "absorbed",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="merges_as_absorbed",
+                        to="audiences.customer",
+                    ),
+                ),
+                (
+                    "survivor",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="merges_as_survivor",
+                        to="audiences.customer",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Order',
+            name="Order",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('source', models.CharField(default='import', max_length=40, verbose_name='source')),
-                ('number', models.CharField(max_length=80, verbose_name='number')),
-                ('placed_at', models.DateTimeField(verbose_name='placed at')),
-                ('received_at', models.DateTimeField()),
-                ('currency', models.CharField(default='CNY', max_length=3, verbose_name='currency')),
-                ('gross', models.DecimalField(decimal_places=4, max_digits=18, verbose_name='gross')),
-                ('paid', models.DecimalField(decimal_places=4, max_digits=18, verbose_name='paid')),
-                ('returned', models.DecimalField(decimal_places=4, default=0, max_digits=18, verbose_name='returned')),
-                ('returned_at', models.DateTimeField(blank=True, null=True)),
-                ('tax', models.DecimalField(decimal_places=4, default=0, max_digits=18, verbose_name='VAT included')),
-                ('margin', models.DecimalField(blank=True, decimal_places=4, max_digits=18, null=True, verbose_name='contribution margin')),
-                ('store', models.CharField(blank=True, max_length=80, verbose_name='store')),
-                ('offer_code', models.CharField(blank=True, max_length=80, verbose_name='offer code')),
-                ('brand', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='audiences.brand')),
-                ('customer', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='orders', to='audiences.customer')),
-                ('import_batch', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='audiences.importbatch')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("source", models.CharField(default="import", max_length=40, verbose_name="source")),
+                ("number", models.CharField(max_length=80, verbose_name="number")),
+                ("placed_at", models.DateTimeField(verbose_name="placed at")),
+                ("received_at", models.DateTimeField()),
+                ("currency", models.CharField(default="CNY", max_length=3, verbose_name="currency")),
+                ("gross", models.DecimalField(decimal_places=4, max_digits=18, verbose_name="gross")),
+                ("paid", models.DecimalField(decimal_places=4, max_digits=18, verbose_name="paid")),
+                (
+                    "returned",
+                    models.DecimalField(decimal_places=4, default=0, max_digits=18, verbose_name="returned"),
+                ),
+                ("returned_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "tax",
+                    models.DecimalField(
+                        decimal_places=4, default=0, max_digits=18, verbose_name="VAT included"
+                    ),
+                ),
+                (
+                    "margin",
+                    models.DecimalField(
+                        blank=True,
+                        decimal_places=4,
+                        max_digits=18,
+                        null=True,
+                        verbose_name="contribution margin",
+                    ),
+                ),
+                ("store", models.CharField(blank=True, max_length=80, verbose_name="store")),
+                ("offer_code", models.CharField(blank=True, max_length=80, verbose_name="offer code")),
+                (
+                    "brand",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="audiences.brand",
+                    ),
+                ),
+                (
+                    "customer",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="orders",
+                        to="audiences.customer",
+                    ),
+                ),
+                (
+                    "import_batch",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="audiences.importbatch",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='PrivacyRequest',
+            name="PrivacyRequest",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('export', 'Export'), ('erase', 'Erase')], max_length=8)),
-                ('requested_by', models.CharField(max_length=150)),
-                ('requested_at', models.DateTimeField(auto_now_add=True)),
-                ('done_at', models.DateTimeField(blank=True, null=True)),
-                ('result', models.JSONField(blank=True, default=dict)),
-                ('customer', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='privacy_requests', to='audiences.customer')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("kind", models.CharField(choices=[("export", "Export"), ("erase", "Erase")], max_length=8)),
+                ("requested_by", models.CharField(max_length=150)),
+                ("requested_at", models.DateTimeField(auto_now_add=True)),
+                ("done_at", models.DateTimeField(blank=True, null=True)),
+                ("result", models.JSONField(blank=True, default=dict)),
+                (
+                    "customer",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="privacy_requests",
+                        to="audiences.customer",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='OrderLine',
+            name="OrderLine",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('line', models.IntegerField()),
-                ('quantity', models.DecimalField(decimal_places=3, max_digits=14)),
-                ('amount', models.DecimalField(decimal_places=4, max_digits=18)),
-                ('order', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='lines', to='audiences.order')),
-                ('product', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='audiences.product')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("line", models.IntegerField()),
+                ("quantity", models.DecimalField(decimal_places=3, max_digits=14)),
+                ("amount", models.DecimalField(decimal_places=4, max_digits=18)),
+                (
+                    "order",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="lines",
+                        to="audiences.order",
+                    ),
+                ),
+                (
+                    "product",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="audiences.product"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Score',
+            name="Score",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(max_length=40, verbose_name='kind')),
-                ('value', models.FloatField(verbose_name='value')),
-                ('computed_at', models.DateTimeField()),
-                ('customer', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='scores', to='audiences.customer')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("kind", models.CharField(max_length=40, verbose_name="kind")),
+                ("value", models.FloatField(verbose_name="value")),
+                ("computed_at", models.DateTimeField()),
+                (
+                    "customer",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="scores",
+                        to="audiences.customer",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Segment',
+            name="Segment",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=120, unique=True, verbose_name='name')),
-                ('description', models.TextField(blank=True, verbose_name='description')),
-                ('rule', models.JSONField(blank=True, null=True, verbose_name='rule')),
-                ('counted', models.BigIntegerField(blank=True, null=True)),
-                ('counted_at', models.DateTimeField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
-                ('archived_at', models.DateTimeField(blank=True, null=True)),
-                ('created_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=120, unique=True, verbose_name="name")),
+                ("description", models.TextField(blank=True, verbose_name="description")),
+                ("rule", models.JSONField(blank=True, null=True, verbose_name="rule")),
+                ("counted", models.BigIntegerField(blank=True, null=True)),
+                ("counted_at", models.DateTimeField(blank=True, null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                ("archived_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ('name',),
+                "ordering": ("name",),
             },
         ),
         migrations.CreateModel(
-            name='SegmentMember',
+            name="SegmentMember",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('customer', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='audiences.customer')),
-                ('segment', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='members', to='audiences.segment')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "customer",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="audiences.customer"
+                    ),
+                ),
+                (
+                    "segment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="members",
+                        to="audiences.segment",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Suppression',
+            name="Suppression",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('digest', models.CharField(max_length=64)),
-                ('kind', models.CharField(choices=[('phone', 'Phone'), ('email', 'Email'), ('member_number', 'Member number'), ('wecom_external_id', 'WeCom external id'), ('openid', 'OpenID'), ('unionid', 'UnionID'), ('device', 'Device'), ('postal', 'Postal address key'), ('external', 'External id')], max_length=24)),
-                ('medium', models.CharField(blank=True, choices=[('search', 'Search'), ('social', 'Social'), ('video', 'Video'), ('kol', 'KOL'), ('sms', 'SMS'), ('email', 'Email'), ('wecom', 'WeCom'), ('official_account', 'Official account'), ('app_push', 'App push'), ('call', 'Call'), ('mail', 'Mail'), ('webhook', 'Webhook'), ('other', 'Other')], max_length=20)),
-                ('reason', models.CharField(max_length=120)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('brand', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='audiences.brand')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("digest", models.CharField(max_length=64)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("phone", "Phone"),
+                            ("email", "Email"),
+                            ("member_number", "Member number"),
+                            ("wecom_external_id", "WeCom external id"),
+                            ("openid", "OpenID"),
+                            ("unionid", "UnionID"),
+                            ("device", "Device"),
+                            ("postal", "Postal address key"),
+                            ("external", "External id"),
+                        ],
+                        max_length=24,
+                    ),
+                ),
+                (
+                    "medium",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("search", "Search"),
+                            ("social", "Social"),
+                            ("video", "Video"),
+                            ("kol", "KOL"),
+                            ("sms", "SMS"),
+                            ("email", "Email"),
+                            ("wecom", "WeCom"),
+                            ("official_account", "Official account"),
+                            ("app_push", "App push"),
+                            ("call", "Call"),
+                            ("mail", "Mail"),
+                            ("webhook", "Webhook"),
+                            ("other", "Other"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("reason", models.CharField(max_length=120)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "brand",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="audiences.brand",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='CustomerTag',
+            name="CustomerTag",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('source', models.CharField(blank=True, max_length=80)),
-                ('tagged_at', models.DateTimeField(auto_now_add=True)),
-                ('customer', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='tag_rows', to='audiences.customer')),
-                ('tag', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='customer_rows', to='audiences.tag')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("source", models.CharField(blank=True, max_length=80)),
+                ("tagged_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "customer",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="tag_rows",
+                        to="audiences.customer",
+                    ),
+                ),
+                (
+                    "tag",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="customer_rows",
+                        to="audiences.tag",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='ContactState',
+            name="ContactState",
             fields=[
-                ('customer', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, primary_key=True, related_name='contact_state', serialize=False, to='audiences.customer')),
-                ('allowed', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=64), blank=True, default=list, size=None)),
-                ('blocked', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=64), blank=True, default=list, size=None)),
-                ('erased', models.BooleanField(default=False)),
-                ('absorbed', models.BooleanField(default=False)),
-                ('recent_attempts', django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), blank=True, default=list, size=None)),
-                ('recent_channels', django.contrib.postgres.fields.ArrayField(base_field=models.IntegerField(), blank=True, default=list, size=None)),
-                ('recent_at', django.contrib.postgres.fields.ArrayField(base_field=models.DateTimeField(), blank=True, default=list, size=None)),
-                ('complete_since', models.DateTimeField(blank=True, null=True)),
+                (
+                    "customer",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        primary_key=True,
+                        related_name="contact_state",
+                        serialize=False,
+                        to="audiences.customer",
+                    ),
+                ),
+                (
+                    "allowed",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=64), blank=True, default=list, size=None
+                    ),
+                ),
+                (
+                    "blocked",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=64), blank=True, default=list, size=None
+                    ),
+                ),
+                ("erased", models.BooleanField(default=False)),
+                ("absorbed", models.BooleanField(default=False)),
+                (
+                    "recent_attempts",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.BigIntegerField(), blank=True, default=list, size=None
+                    ),
+                ),
+                (
+                    "recent_channels",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.IntegerField(), blank=True, default=list, size=None
+                    ),
+                ),
+                (
+                    "recent_at",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.DateTimeField(), blank=True, default=list, size=None
+                    ),
+                ),
+                ("complete_since", models.DateTimeField(blank=True, null=True)),
             ],
             options={
-                'constraints': [models.CheckConstraint(condition=models.Q(('recent_attempts__len', models.F('recent_channels__len')), ('recent_attempts__len', models.F('recent_at__len'))), name='recent_contacts_run_parallel')],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("recent_attempts__len", models.F("recent_channels__len")),
+                            ("recent_attempts__len", models.F("recent_at__len")),
+                        ),
+                        name="recent_contacts_run_parallel",
+                    )
+                ],
             },
         ),
         migrations.AddIndex(
-            model_name='customer',
-            index=models.Index(fields=['stage'], name='customer_by_stage'),
+            model_name="customer",
+            index=models.Index(fields=["stage"], name="customer_by_stage"),
         ),
         migrations.AddIndex(
-            model_name='customer',
-            index=models.Index(condition=models.Q(('merged_into__isnull', False)), fields=['merged_into'], name='customer_by_survivor'),
+            model_name="customer",
+            index=models.Index(
+                condition=models.Q(("merged_into__isnull", False)),
+                fields=["merged_into"],
+                name="customer_by_survivor",
+            ),
         ),
         migrations.AddIndex(
-            model_name='customer',
-            index=models.Index(fields=['name_sort', 'id'], name='customer_by_name'),
+            model_name="customer",
+            index=models.Index(fields=["name_sort", "id"], name="customer_by_name"),
         ),
         migrations.AddConstraint(
-            model_name='customer',
-            constraint=models.CheckConstraint(condition=models.Q(('merged_into', models.F('id')), _negated=True), name='a_customer_is_not_merged_into_itself'),
+            model_name="customer",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("merged_into", models.F("id")), _negated=True),
+                name="a_customer_is_not_merged_into_itself",
+            ),
         ),
         migrations.AddIndex(
-            model_name='consentchange',
-            index=models.Index(fields=['customer', 'received_at'], name='consent_change_by_customer'),
+            model_name="consentchange",
+            index=models.Index(fields=["customer", "received_at"], name="consent_change_by_customer"),
         ),
         migrations.AddConstraint(
-            model_name='consent',
-            constraint=models.UniqueConstraint(fields=('customer', 'brand', 'medium', 'purpose'), name='a_consent_is_one_row_a_medium_and_brand'),
+            model_name="consent",
+            constraint=models.UniqueConstraint(
+                fields=("customer", "brand", "medium", "purpose"),
+                name="a_consent_is_one_row_a_medium_and_brand",
+            ),
         ),
         migrations.AddIndex(
-            model_name='behaviourevent',
-            index=models.Index(fields=['customer', 'kind', 'occurred_at'], name='behaviour_by_customer'),
+            model_name="behaviourevent",
+            index=models.Index(fields=["customer", "kind", "occurred_at"], name="behaviour_by_customer"),
         ),
         migrations.AddConstraint(
-            model_name='behaviourevent',
-            constraint=models.UniqueConstraint(fields=('source', 'source_key'), name='a_behaviour_is_loaded_once'),
+            model_name="behaviourevent",
+            constraint=models.UniqueConstraint(
+                fields=("source", "source_key"), name="a_behaviour_is_loaded_once"
+            ),
         ),
         migrations.AddIndex(
-            model_name='identity',
-            index=models.Index(fields=['customer', 'kind'], name='identity_by_customer'),
+            model_name="identity",
+            index=models.Index(fields=["customer", "kind"], name="identity_by_customer"),
         ),
         migrations.AddConstraint(
-            model_name='identity',
-            constraint=models.UniqueConstraint(fields=('kind', 'issuer', 'value'), name='an_identity_belongs_to_one_customer'),
+            model_name="identity",
+            constraint=models.UniqueConstraint(
+                fields=("kind", "issuer", "value"), name="an_identity_belongs_to_one_customer"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='identity',
-            constraint=models.CheckConstraint(condition=models.Q(('value', ''), _negated=True), name='an_identity_has_a_value'),
+            model_name="identity",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("value", ""), _negated=True), name="an_identity_has_a_value"
+            ),
         ),
         migrations.AddIndex(
-            model_name='badrow',
-            index=models.Index(fields=['batch', 'line'], name='bad_row_by_line'),
+            model_name="badrow",
+            index=models.Index(fields=["batch", "line"], name="bad_row_by_line"),
         ),
         migrations.AddIndex(
-            model_name='job',
-            index=models.Index(fields=['state', 'lease_until'], name='job_by_state'),
+            model_name="job",
+            index=models.Index(fields=["state", "lease_until"], name="job_by_state"),
         ),
         migrations.AddConstraint(
-            model_name='merge',
-            constraint=models.UniqueConstraint(condition=models.Q(('undone_at__isnull', True)), fields=('absorbed',), name='a_customer_is_absorbed_once'),
+            model_name="merge",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("undone_at__isnull", True)),
+                fields=("absorbed",),
+                name="a_customer_is_absorbed_once",
+            ),
         ),
         migrations.AddIndex(
-            model_name='order',
-            index=models.Index(fields=['customer', 'placed_at'], name='order_by_customer'),
+            model_name="order",
+            index=models.Index(fields=["customer", "placed_at"], name="order_by_customer"),
         ),
         migrations.AddIndex(
-            model_name='order',
-            index=models.Index(fields=['placed_at'], name='order_by_time'),
+            model_name="order",
+            index=models.Index(fields=["placed_at"], name="order_by_time"),
         ),
         migrations.AddConstraint(
-            model_name='order',
-            constraint=models.UniqueConstraint(fields=('source', 'number'), name='an_order_is_loaded_once'),
+            model_name="order",
+            constraint=models.UniqueConstraint(fields=("source", "number"), name="an_order_is_loaded_once"),
         ),
         migrations.AddIndex(
-            model_name='orderline',
-            index=models.Index(fields=['product', 'order'], name='order_line_by_product'),
+            model_name="orderline",
+            index=models.Index(fields=["product", "order"], name="order_line_by_product"),
         ),
         migrations.AddConstraint(
-            model_name='orderline',
-            constraint=models.UniqueConstraint(fields=('order', 'line'), name='an_order_line_is_loaded_once'),
+            model_name="orderline",
+            constraint=models.UniqueConstraint(fields=("order", "line"), name="an_order_line_is_loaded_once"),
         ),
         migrations.AddIndex(
-            model_name='score',
-            index=models.Index(fields=['kind', 'value'], name='score_by_value'),
+            model_name="score",
+            index=models.Index(fields=["kind", "value"], name="score_by_value"),
         ),
         migrations.AddConstraint(
-            model_name='score',
-            constraint=models.UniqueConstraint(fields=('kind', 'customer'), name='a_customer_has_one_score_a_kind'),
+            model_name="score",
+            constraint=models.UniqueConstraint(
+                fields=("kind", "customer"), name="a_customer_has_one_score_a_kind"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='segmentmember',
-            constraint=models.UniqueConstraint(fields=('segment', 'customer'), name='a_customer_is_listed_once_a_segment'),
+            model_name="segmentmember",
+            constraint=models.UniqueConstraint(
+                fields=("segment", "customer"), name="a_customer_is_listed_once_a_segment"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='suppression',
-            constraint=models.UniqueConstraint(fields=('digest', 'brand', 'medium'), name='a_suppression_is_one_row', nulls_distinct=False),
+            model_name="suppression",
+            constraint=models.UniqueConstraint(
+                fields=("digest", "brand", "medium"), name="a_suppression_is_one_row", nulls_distinct=False
+            ),
         ),
         migrations.AddConstraint(
-            model_name='customertag',
-            constraint=models.UniqueConstraint(fields=('tag', 'customer'), name='a_tag_is_put_once'),
+            model_name="customertag",
+            constraint=models.UniqueConstraint(fields=("tag", "customer"), name="a_tag_is_put_once"),
         ),
     ]

@@ -67,7 +67,9 @@ class OrderLine(models.Model):
     amount = models.DecimalField(**MONEY)  # paid for this line, in the order's currency
 
     class Meta:
-        constraints = (models.UniqueConstraint(fields=("order", "line"), name="an_order_line_is_loaded_once"),)
+        constraints = (
+            models.UniqueConstraint(fields=("order", "line"), name="an_order_line_is_loaded_once"),
+        )
         indexes = (models.Index(fields=("product", "order"), name="order_line_by_product"),)
 
     def __str__(self) -> str:
@@ -86,7 +88,9 @@ class BehaviourEvent(models.Model):
     attributes = models.JSONField(default=dict, blank=True)
 
     class Meta:
-        constraints = (models.UniqueConstraint(fields=("source", "source_key"), name="a_behaviour_is_loaded_once"),)
+        constraints = (
+            models.UniqueConstraint(fields=("source", "source_key"), name="a_behaviour_is_loaded_once"),
+        )
         indexes = (models.Index(fields=("customer", "kind", "occurred_at"), name="behaviour_by_customer"),)
 
     def __str__(self) -> str:

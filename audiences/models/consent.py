@@ -29,7 +29,8 @@ class Consent(models.Model):
     class Meta:
         constraints = (
             models.UniqueConstraint(
-                fields=("customer", "brand", "medium", "purpose"), name="a_consent_is_one_row_a_medium_and_brand"
+                fields=("customer", "brand", "medium", "purpose"),
+                name="a_consent_is_one_row_a_medium_and_brand",
             ),
         )
 

@@ -65,7 +65,9 @@ class Customer(models.Model):
         indexes = (
             models.Index(fields=("stage",), name="customer_by_stage"),
             models.Index(
-                fields=("merged_into",), name="customer_by_survivor", condition=models.Q(merged_into__isnull=False)
+                fields=("merged_into",),
+                name="customer_by_survivor",
+                condition=models.Q(merged_into__isnull=False),
             ),
             models.Index(fields=("name_sort", "id"), name="customer_by_name"),
             models.Index(fields=("bucket",), name="customer_by_bucket"),
@@ -96,7 +98,9 @@ class Identity(models.Model):
     class Meta:
         verbose_name_plural = "identities"
         constraints = (
-            models.UniqueConstraint(fields=("kind", "issuer", "value"), name="an_identity_belongs_to_one_customer"),
+            models.UniqueConstraint(
+                fields=("kind", "issuer", "value"), name="an_identity_belongs_to_one_customer"
+            ),
             models.CheckConstraint(condition=~models.Q(value=""), name="an_identity_has_a_value"),
         )
         indexes = (models.Index(fields=("customer", "kind"), name="identity_by_customer"),)
@@ -166,7 +170,9 @@ class Score(models.Model):
     computed_at = models.DateTimeField()
 
     class Meta:
-        constraints = (models.UniqueConstraint(fields=("kind", "customer"), name="a_customer_has_one_score_a_kind"),)
+        constraints = (
+            models.UniqueConstraint(fields=("kind", "customer"), name="a_customer_has_one_score_a_kind"),
+        )
         indexes = (models.Index(fields=("kind", "value"), name="score_by_value"),)
 
     def __str__(self) -> str:

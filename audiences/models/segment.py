@@ -43,7 +43,9 @@ class SegmentMember(models.Model):
 
     class Meta:
         constraints = (
-            models.UniqueConstraint(fields=("segment", "customer"), name="a_customer_is_listed_once_a_segment"),
+            models.UniqueConstraint(
+                fields=("segment", "customer"), name="a_customer_is_listed_once_a_segment"
+            ),
         )
 
     def __str__(self) -> str:

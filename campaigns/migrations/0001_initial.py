@@ -7,657 +7,1609 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('audiences', '0001_initial'),
-        ('channels', '0001_initial'),
+        ("audiences", "0001_initial"),
+        ("channels", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Attempt',
+            name="Attempt",
             fields=[
-                ('pk', models.CompositePrimaryKey('campaign_id', 'touch_id', 'n', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('id', models.BigIntegerField()),
-                ('campaign_id', models.BigIntegerField()),
-                ('touch_id', models.BigIntegerField()),
-                ('n', models.SmallIntegerField()),
-                ('customer_id', models.BigIntegerField()),
-                ('channel_id', models.IntegerField()),
-                ('identity_id', models.BigIntegerField(null=True)),
-                ('state', models.CharField(choices=[('recorded', 'Recorded'), ('accepted', 'Accepted'), ('held', 'Waiting for confirmation'), ('delivered', 'Delivered'), ('unknown', 'Unknown'), ('refused', 'Refused'), ('throttled', 'Throttled'), ('bounced', 'Bounced'), ('expired', 'Expired')], default='recorded', max_length=10)),
-                ('reference', models.CharField(blank=True, max_length=160)),
-                ('code', models.CharField(blank=True, max_length=80)),
-                ('text', models.CharField(blank=True, max_length=254)),
-                ('parts', models.SmallIntegerField(default=1)),
-                ('cost', models.DecimalField(decimal_places=6, default=0, max_digits=14)),
-                ('worker', models.CharField(blank=True, max_length=80)),
-                ('lease_until', models.DateTimeField(null=True)),
-                ('started_at', models.DateTimeField()),
-                ('sent_at', models.DateTimeField(null=True)),
-                ('settled_at', models.DateTimeField(null=True)),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "campaign_id",
+                        "touch_id",
+                        "n",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("id", models.BigIntegerField()),
+                ("campaign_id", models.BigIntegerField()),
+                ("touch_id", models.BigIntegerField()),
+                ("n", models.SmallIntegerField()),
+                ("customer_id", models.BigIntegerField()),
+                ("channel_id", models.IntegerField()),
+                ("identity_id", models.BigIntegerField(null=True)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("recorded", "Recorded"),
+                            ("accepted", "Accepted"),
+                            ("held", "Waiting for confirmation"),
+                            ("delivered", "Delivered"),
+                            ("unknown", "Unknown"),
+                            ("refused", "Refused"),
+                            ("throttled", "Throttled"),
+                            ("bounced", "Bounced"),
+                            ("expired", "Expired"),
+                        ],
+                        default="recorded",
+                        max_length=10,
+                    ),
+                ),
+                ("reference", models.CharField(blank=True, max_length=160)),
+                ("code", models.CharField(blank=True, max_length=80)),
+                ("text", models.CharField(blank=True, max_length=254)),
+                ("parts", models.SmallIntegerField(default=1)),
+                ("cost", models.DecimalField(decimal_places=6, default=0, max_digits=14)),
+                ("worker", models.CharField(blank=True, max_length=80)),
+                ("lease_until", models.DateTimeField(null=True)),
+                ("started_at", models.DateTimeField()),
+                ("sent_at", models.DateTimeField(null=True)),
+                ("settled_at", models.DateTimeField(null=True)),
             ],
             options={
-                'db_table': 'campaigns_attempt',
-                'managed': False,
+                "db_table": "campaigns_attempt",
+                "managed": False,
             },
         ),
         migrations.CreateModel(
-            name='Member',
+            name="Member",
             fields=[
-                ('pk', models.CompositePrimaryKey('campaign_id', 'customer_id', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('campaign_id', models.BigIntegerField()),
-                ('customer_id', models.BigIntegerField()),
-                ('stage', models.CharField(max_length=16)),
-                ('held_out', models.BooleanField(default=False)),
-                ('arm', models.CharField(blank=True, max_length=40)),
-                ('zone', models.CharField(max_length=64)),
-                ('state', models.CharField(choices=[('active', 'Active'), ('waiting', 'Waiting'), ('exited', 'Exited'), ('ended', 'Ended')], default='active', max_length=8)),
-                ('reason', models.CharField(blank=True, max_length=24)),
-                ('entered_at', models.DateTimeField()),
-                ('state_at', models.DateTimeField()),
-                ('last_response_at', models.DateTimeField(blank=True, null=True)),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "campaign_id",
+                        "customer_id",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("campaign_id", models.BigIntegerField()),
+                ("customer_id", models.BigIntegerField()),
+                ("stage", models.CharField(max_length=16)),
+                ("held_out", models.BooleanField(default=False)),
+                ("arm", models.CharField(blank=True, max_length=40)),
+                ("zone", models.CharField(max_length=64)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("active", "Active"),
+                            ("waiting", "Waiting"),
+                            ("exited", "Exited"),
+                            ("ended", "Ended"),
+                        ],
+                        default="active",
+                        max_length=8,
+                    ),
+                ),
+                ("reason", models.CharField(blank=True, max_length=24)),
+                ("entered_at", models.DateTimeField()),
+                ("state_at", models.DateTimeField()),
+                ("last_response_at", models.DateTimeField(blank=True, null=True)),
             ],
             options={
-                'db_table': 'campaigns_member',
-                'managed': False,
+                "db_table": "campaigns_member",
+                "managed": False,
             },
         ),
         migrations.CreateModel(
-            name='MemberTarget',
+            name="MemberTarget",
             fields=[
-                ('pk', models.CompositePrimaryKey('campaign_id', 'customer_id', 'channel_id', 'round', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('campaign_id', models.BigIntegerField()),
-                ('customer_id', models.BigIntegerField()),
-                ('channel_id', models.IntegerField()),
-                ('round', models.SmallIntegerField()),
-                ('stage', models.CharField(max_length=16)),
-                ('held_out', models.BooleanField(default=False)),
-                ('target', models.SmallIntegerField()),
-                ('planned', models.SmallIntegerField()),
-                ('cause', models.CharField(blank=True, choices=[('no_identity', 'No valid address'), ('no_consent', 'No consent'), ('opted_out', 'Opted out'), ('erased', 'Erased'), ('pressure', 'Contact policy: place taken by other contacts'), ('budget', 'Budget'), ('capacity', 'Channel capacity'), ('hours', 'No permitted hour left'), ('price', 'Not worth its price'), ('platform_rule', 'Platform rule'), ('deadline', 'Deadline passed'), ('channel_stopped', 'Channel paused or stopped'), ('unconfirmed', 'Not confirmed by the employee'), ('refused', 'Refused by the provider'), ('bounced', 'Bounced'), ('content', 'No approved content'), ('silence', 'Silence'), ('exit', 'Exit'), ('stage_change', 'Stage change'), ('campaign_stopped', 'Campaign stopped'), ('changed', 'Changed by a new version'), ('merged', 'Merged into another customer')], max_length=24)),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "campaign_id",
+                        "customer_id",
+                        "channel_id",
+                        "round",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("campaign_id", models.BigIntegerField()),
+                ("customer_id", models.BigIntegerField()),
+                ("channel_id", models.IntegerField()),
+                ("round", models.SmallIntegerField()),
+                ("stage", models.CharField(max_length=16)),
+                ("held_out", models.BooleanField(default=False)),
+                ("target", models.SmallIntegerField()),
+                ("planned", models.SmallIntegerField()),
+                (
+                    "cause",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("no_identity", "No valid address"),
+                            ("no_consent", "No consent"),
+                            ("opted_out", "Opted out"),
+                            ("erased", "Erased"),
+                            ("pressure", "Contact policy: place taken by other contacts"),
+                            ("budget", "Budget"),
+                            ("capacity", "Channel capacity"),
+                            ("hours", "No permitted hour left"),
+                            ("price", "Not worth its price"),
+                            ("platform_rule", "Platform rule"),
+                            ("deadline", "Deadline passed"),
+                            ("channel_stopped", "Channel paused or stopped"),
+                            ("unconfirmed", "Not confirmed by the employee"),
+                            ("refused", "Refused by the provider"),
+                            ("bounced", "Bounced"),
+                            ("content", "No approved content"),
+                            ("silence", "Silence"),
+                            ("exit", "Exit"),
+                            ("stage_change", "Stage change"),
+                            ("campaign_stopped", "Campaign stopped"),
+                            ("changed", "Changed by a new version"),
+                            ("merged", "Merged into another customer"),
+                        ],
+                        max_length=24,
+                    ),
+                ),
             ],
             options={
-                'db_table': 'campaigns_member_target',
-                'managed': False,
+                "db_table": "campaigns_member_target",
+                "managed": False,
             },
         ),
         migrations.CreateModel(
-            name='Touch',
+            name="Touch",
             fields=[
-                ('pk', models.CompositePrimaryKey('campaign_id', 'id', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('id', models.BigIntegerField()),
-                ('campaign_id', models.BigIntegerField()),
-                ('customer_id', models.BigIntegerField()),
-                ('channel_id', models.IntegerField()),
-                ('round', models.SmallIntegerField()),
-                ('ordinal', models.SmallIntegerField()),
-                ('stage', models.CharField(max_length=16)),
-                ('message_version_id', models.BigIntegerField(null=True)),
-                ('variant', models.SmallIntegerField(default=1)),
-                ('priority', models.SmallIntegerField(default=50)),
-                ('due_at', models.DateTimeField()),
-                ('deadline_at', models.DateTimeField()),
-                ('state', models.CharField(choices=[('planned', 'Planned'), ('claimed', 'Claimed'), ('held', 'Waiting for confirmation'), ('sent', 'Sent'), ('delivered', 'Delivered'), ('unknown', 'Unknown'), ('unobserved', 'Unobserved'), ('gap', 'Gap'), ('released', 'Released')], default='planned', max_length=10)),
-                ('reason', models.CharField(blank=True, choices=[('no_identity', 'No valid address'), ('no_consent', 'No consent'), ('opted_out', 'Opted out'), ('erased', 'Erased'), ('pressure', 'Contact policy: place taken by other contacts'), ('budget', 'Budget'), ('capacity', 'Channel capacity'), ('hours', 'No permitted hour left'), ('price', 'Not worth its price'), ('platform_rule', 'Platform rule'), ('deadline', 'Deadline passed'), ('channel_stopped', 'Channel paused or stopped'), ('unconfirmed', 'Not confirmed by the employee'), ('refused', 'Refused by the provider'), ('bounced', 'Bounced'), ('content', 'No approved content'), ('silence', 'Silence'), ('exit', 'Exit'), ('stage_change', 'Stage change'), ('campaign_stopped', 'Campaign stopped'), ('changed', 'Changed by a new version'), ('merged', 'Merged into another customer')], max_length=24)),
-                ('deferred', models.CharField(blank=True, max_length=24)),
-                ('attempts', models.SmallIntegerField(default=0)),
-                ('reserved', models.DecimalField(decimal_places=6, default=0, max_digits=14)),
-                ('cost', models.DecimalField(decimal_places=6, default=0, max_digits=14)),
-                ('state_at', models.DateTimeField()),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "campaign_id", "id", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("id", models.BigIntegerField()),
+                ("campaign_id", models.BigIntegerField()),
+                ("customer_id", models.BigIntegerField()),
+                ("channel_id", models.IntegerField()),
+                ("round", models.SmallIntegerField()),
+                ("ordinal", models.SmallIntegerField()),
+                ("stage", models.CharField(max_length=16)),
+                ("message_version_id", models.BigIntegerField(null=True)),
+                ("variant", models.SmallIntegerField(default=1)),
+                ("priority", models.SmallIntegerField(default=50)),
+                ("due_at", models.DateTimeField()),
+                ("deadline_at", models.DateTimeField()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("planned", "Planned"),
+                            ("claimed", "Claimed"),
+                            ("held", "Waiting for confirmation"),
+                            ("sent", "Sent"),
+                            ("delivered", "Delivered"),
+                            ("unknown", "Unknown"),
+                            ("unobserved", "Unobserved"),
+                            ("gap", "Gap"),
+                            ("released", "Released"),
+                        ],
+                        default="planned",
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "reason",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("no_identity", "No valid address"),
+                            ("no_consent", "No consent"),
+                            ("opted_out", "Opted out"),
+                            ("erased", "Erased"),
+                            ("pressure", "Contact policy: place taken by other contacts"),
+                            ("budget", "Budget"),
+                            ("capacity", "Channel capacity"),
+                            ("hours", "No permitted hour left"),
+                            ("price", "Not worth its price"),
+                            ("platform_rule", "Platform rule"),
+                            ("deadline", "Deadline passed"),
+                            ("channel_stopped", "Channel paused or stopped"),
+                            ("unconfirmed", "Not confirmed by the employee"),
+                            ("refused", "Refused by the provider"),
+                            ("bounced", "Bounced"),
+                            ("content", "No approved content"),
+                            ("silence", "Silence"),
+                            ("exit", "Exit"),
+                            ("stage_change", "Stage change"),
+                            ("campaign_stopped", "Campaign stopped"),
+                            ("changed", "Changed by a new version"),
+                            ("merged", "Merged into another customer"),
+                        ],
+                        max_length=24,
+                    ),
+                ),
+                ("deferred", models.CharField(blank=True, max_length=24)),
+                ("attempts", models.SmallIntegerField(default=0)),
+                ("reserved", models.DecimalField(decimal_places=6, default=0, max_digits=14)),
+                ("cost", models.DecimalField(decimal_places=6, default=0, max_digits=14)),
+                ("state_at", models.DateTimeField()),
             ],
             options={
-                'db_table': 'campaigns_touch',
-                'managed': False,
+                "db_table": "campaigns_touch",
+                "managed": False,
             },
         ),
         migrations.CreateModel(
-            name='Mode',
+            name="Mode",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=80, unique=True, verbose_name='name')),
-                ('description', models.TextField(blank=True, verbose_name='description')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=80, unique=True, verbose_name="name")),
+                ("description", models.TextField(blank=True, verbose_name="description")),
             ],
         ),
         migrations.CreateModel(
-            name='Occasion',
+            name="Occasion",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=80, unique=True, verbose_name='name')),
-                ('kind', models.CharField(choices=[('birthday', 'Birthday'), ('festival', 'Festival'), ('shopping_day', 'Shopping day'), ('anniversary', 'Anniversary'), ('behaviour', 'Behaviour')], max_length=14, verbose_name='kind')),
-                ('rule', models.JSONField(blank=True, default=dict)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=80, unique=True, verbose_name="name")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("birthday", "Birthday"),
+                            ("festival", "Festival"),
+                            ("shopping_day", "Shopping day"),
+                            ("anniversary", "Anniversary"),
+                            ("behaviour", "Behaviour"),
+                        ],
+                        max_length=14,
+                        verbose_name="kind",
+                    ),
+                ),
+                ("rule", models.JSONField(blank=True, default=dict)),
             ],
         ),
         migrations.CreateModel(
-            name='ApprovalRule',
+            name="ApprovalRule",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('above', models.DecimalField(decimal_places=4, max_digits=18, verbose_name='budget above')),
-                ('currency', models.CharField(default='CNY', max_length=3)),
-                ('step', models.CharField(choices=[('approver', 'Approver'), ('finance', 'Finance')], default='finance', max_length=10)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("above", models.DecimalField(decimal_places=4, max_digits=18, verbose_name="budget above")),
+                ("currency", models.CharField(default="CNY", max_length=3)),
+                (
+                    "step",
+                    models.CharField(
+                        choices=[("approver", "Approver"), ("finance", "Finance")],
+                        default="finance",
+                        max_length=10,
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('currency', 'step'), name='a_step_has_one_threshold')],
+                "constraints": [
+                    models.UniqueConstraint(fields=("currency", "step"), name="a_step_has_one_threshold")
+                ],
             },
         ),
         migrations.CreateModel(
-            name='ApprovedOrdinal',
+            name="ApprovedOrdinal",
             fields=[
-                ('pk', models.CompositePrimaryKey('campaign_id', 'channel_id', 'round', 'stage', 'ordinal', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('campaign_id', models.BigIntegerField()),
-                ('channel_id', models.IntegerField()),
-                ('round', models.SmallIntegerField()),
-                ('stage', models.CharField(max_length=16)),
-                ('ordinal', models.SmallIntegerField()),
-                ('version', models.IntegerField()),
-                ('withdrawn_at', models.DateTimeField(blank=True, null=True)),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "campaign_id",
+                        "channel_id",
+                        "round",
+                        "stage",
+                        "ordinal",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("campaign_id", models.BigIntegerField()),
+                ("channel_id", models.IntegerField()),
+                ("round", models.SmallIntegerField()),
+                ("stage", models.CharField(max_length=16)),
+                ("ordinal", models.SmallIntegerField()),
+                ("version", models.IntegerField()),
+                ("withdrawn_at", models.DateTimeField(blank=True, null=True)),
             ],
             options={
-                'db_table': 'campaigns_approved_ordinal',
-                'constraints': [models.CheckConstraint(condition=models.Q(('ordinal__gte', 1)), name='ordinals_begin_with_one')],
+                "db_table": "campaigns_approved_ordinal",
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("ordinal__gte", 1)), name="ordinals_begin_with_one"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Budget',
+            name="Budget",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('currency', models.CharField(max_length=3)),
-                ('amount', models.DecimalField(decimal_places=4, max_digits=18)),
-                ('leased', models.DecimalField(decimal_places=6, default=0, max_digits=18)),
-                ('spent', models.DecimalField(decimal_places=6, default=0, max_digits=18)),
-                ('channel', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='channels.channel')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("currency", models.CharField(max_length=3)),
+                ("amount", models.DecimalField(decimal_places=4, max_digits=18)),
+                ("leased", models.DecimalField(decimal_places=6, default=0, max_digits=18)),
+                ("spent", models.DecimalField(decimal_places=6, default=0, max_digits=18)),
+                (
+                    "channel",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="channels.channel",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='BudgetLease',
+            name="BudgetLease",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('worker', models.CharField(max_length=120)),
-                ('amount', models.DecimalField(decimal_places=6, max_digits=18)),
-                ('expires_at', models.DateTimeField(db_index=True)),
-                ('budget', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='leases', to='campaigns.budget')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("worker", models.CharField(max_length=120)),
+                ("amount", models.DecimalField(decimal_places=6, max_digits=18)),
+                ("expires_at", models.DateTimeField(db_index=True)),
+                (
+                    "budget",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="leases",
+                        to="campaigns.budget",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Campaign',
+            name="Campaign",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=160, verbose_name='name')),
-                ('number', models.CharField(blank=True, max_length=40, verbose_name='number')),
-                ('kind', models.CharField(choices=[('one_off', 'One-off'), ('recurring', 'Recurring'), ('triggered', 'Triggered'), ('imported', 'Ran elsewhere')], default='one_off', max_length=10, verbose_name='kind')),
-                ('goal', models.TextField(blank=True, verbose_name='goal')),
-                ('state', models.CharField(choices=[('draft', 'Draft'), ('submitted', 'Submitted'), ('approved', 'Approved'), ('scheduled', 'Scheduled'), ('running', 'Running'), ('paused', 'Paused'), ('finished', 'Finished'), ('reviewed', 'Reviewed')], default='draft', max_length=10, verbose_name='state')),
-                ('state_reason', models.CharField(blank=True, max_length=254)),
-                ('starts_at', models.DateTimeField(blank=True, null=True, verbose_name='starts at')),
-                ('ends_at', models.DateTimeField(blank=True, null=True, verbose_name='ends at')),
-                ('zone', models.CharField(default='Asia/Shanghai', max_length=64, verbose_name='time zone')),
-                ('currency', models.CharField(default='CNY', max_length=3, verbose_name='currency')),
-                ('budget', models.DecimalField(blank=True, decimal_places=4, max_digits=18, null=True, validators=[django.core.validators.MinValueValidator(0)], verbose_name='budget')),
-                ('objective', models.CharField(choices=[('value', 'Most value'), ('coverage', 'Coverage first: as many people as possible to their full target')], default='coverage', max_length=10, verbose_name='objective')),
-                ('priority', models.SmallIntegerField(default=50, help_text='0–100; higher goes first', verbose_name='priority')),
-                ('person_cap', models.SmallIntegerField(blank=True, help_text='Over all channels of this campaign', null=True, verbose_name='touches a person at most')),
-                ('holdout_share', models.DecimalField(decimal_places=4, default=0, help_text='Share of the audience kept out, to measure lift', max_digits=5, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(0.5)], verbose_name='holdout')),
-                ('margin_rate', models.DecimalField(decimal_places=4, default=0.3, max_digits=6, verbose_name='contribution margin')),
-                ('conversion_value', models.DecimalField(decimal_places=4, default=100, max_digits=18, verbose_name='revenue of a conversion')),
-                ('silence_hours', models.IntegerField(blank=True, help_text='No reaction for so long stops the sequence', null=True, verbose_name='silence after hours')),
-                ('silent_touches', models.SmallIntegerField(default=1, verbose_name='silent touches before stopping')),
-                ('exit_on', models.JSONField(blank=True, default=list, verbose_name='exits')),
-                ('attribution_days', models.SmallIntegerField(default=7, verbose_name='attribution window, days')),
-                ('revenue_basis', models.CharField(choices=[('paid', 'Paid'), ('net', 'Net of returns'), ('net_ex_tax', 'Net of returns, without VAT')], default='net', max_length=10)),
-                ('seed', models.BigIntegerField(default=0, editable=False)),
-                ('version', models.IntegerField(default=1, editable=False)),
-                ('submitted_at', models.DateTimeField(blank=True, null=True)),
-                ('released_at', models.DateTimeField(blank=True, null=True)),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('review', models.TextField(blank=True, verbose_name='review')),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
-                ('brand', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='campaigns', to='audiences.brand')),
-                ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('import_batch', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='audiences.importbatch')),
-                ('segment', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='campaigns', to='audiences.segment', verbose_name='segment')),
-                ('submitted_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=160, verbose_name="name")),
+                ("number", models.CharField(blank=True, max_length=40, verbose_name="number")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("one_off", "One-off"),
+                            ("recurring", "Recurring"),
+                            ("triggered", "Triggered"),
+                            ("imported", "Ran elsewhere"),
+                        ],
+                        default="one_off",
+                        max_length=10,
+                        verbose_name="kind",
+                    ),
+                ),
+                ("goal", models.TextField(blank=True, verbose_name="goal")),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("draft", "Draft"),
+                            ("submitted", "Submitted"),
+                            ("approved", "Approved"),
+                            ("scheduled", "Scheduled"),
+                            ("running", "Running"),
+                            ("paused", "Paused"),
+                            ("finished", "Finished"),
+                            ("reviewed", "Reviewed"),
+                        ],
+                        default="draft",
+                        max_length=10,
+                        verbose_name="state",
+                    ),
+                ),
+                ("state_reason", models.CharField(blank=True, max_length=254)),
+                ("starts_at", models.DateTimeField(blank=True, null=True, verbose_name="starts at")),
+                ("ends_at", models.DateTimeField(blank=True, null=True, verbose_name="ends at")),
+                ("zone", models.CharField(default="Asia/Shanghai", max_length=64, verbose_name="time zone")),
+                ("currency", models.CharField(default="CNY", max_length=3, verbose_name="currency")),
+                (
+                    "budget",
+                    models.DecimalField(
+                        blank=True,
+                        decimal_places=4,
+                        max_digits=18,
+                        null=True,
+                        validators=[django.core.validators.MinValueValidator(0)],
+                        verbose_name="budget",
+                    ),
+                ),
+                (
+                    "objective",
+                    models.CharField(
+                        choices=[
+                            ("value", "Most value"),
+                            ("coverage", "Coverage first: as many people as possible to their full target"),
+                        ],
+                        default="coverage",
+                        max_length=10,
+                        verbose_name="objective",
+                    ),
+                ),
+                (
+                    "priority",
+                    models.SmallIntegerField(
+                        default=50, help_text="0–100; higher goes first", verbose_name="priority"
+                    ),
+                ),
+                (
+                    "person_cap",
+                    models.SmallIntegerField(
+                        blank=True,
+                        help_text="Over all channels of this campaign",
+                        null=True,
+                        verbose_name="touches a person at most",
+                    ),
+                ),
+                (
+                    "holdout_share",
+                    models.DecimalField(
+                        decimal_places=4,
+                        default=0,
+                        help_text="Share of the audience kept out, to measure lift",
+                        max_digits=5,
+                        validators=[
+                            django.core.validators.MinValueValidator(0),
+                            django.core.validators.MaxValueValidator(0.5),
+                        ],
+                        verbose_name="holdout",
+                    ),
+                ),
+                (
+                    "margin_rate",
+                    models.DecimalField(
+                        decimal_places=4, default=0.3, max_digits=6, verbose_name="contribution margin"
+                    ),
+                ),
+                (
+                    "conversion_value",
+                    models.DecimalField(
+                        decimal_places=4, default=100, max_digits=18, verbose_name="revenue of a conversion"
+                    ),
+                ),
+                (
+                    "silence_hours",
+                    models.IntegerField(
+                        blank=True,
+                        help_text="No reaction for so long stops the sequence",
+                        null=True,
+                        verbose_name="silence after hours",
+                    ),
+                ),
+                (
+                    "silent_touches",
+                    models.SmallIntegerField(default=1, verbose_name="silent touches before stopping"),
+                ),
+                ("exit_on", models.JSONField(blank=True, default=list, verbose_name="exits")),
+                (
+                    "attribution_days",
+                    models.SmallIntegerField(default=7, verbose_name="attribution window, days"),
+                ),
+                (
+                    "revenue_basis",
+                    models.CharField(
+                        choices=[
+                            ("paid", "Paid"),
+                            ("net", "Net of returns"),
+                            ("net_ex_tax", "Net of returns, without VAT"),
+                        ],
+                        default="net",
+                        max_length=10,
+                    ),
+                ),
+                ("seed", models.BigIntegerField(default=0, editable=False)),
+                ("version", models.IntegerField(default=1, editable=False)),
+                ("submitted_at", models.DateTimeField(blank=True, null=True)),
+                ("released_at", models.DateTimeField(blank=True, null=True)),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                ("review", models.TextField(blank=True, verbose_name="review")),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                (
+                    "brand",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="campaigns",
+                        to="audiences.brand",
+                    ),
+                ),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "import_batch",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="audiences.importbatch",
+                    ),
+                ),
+                (
+                    "segment",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="campaigns",
+                        to="audiences.segment",
+                        verbose_name="segment",
+                    ),
+                ),
+                (
+                    "submitted_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ('-id',),
+                "ordering": ("-id",),
             },
         ),
         migrations.AddField(
-            model_name='budget',
-            name='campaign',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='budgets', to='campaigns.campaign'),
+            model_name="budget",
+            name="campaign",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="budgets", to="campaigns.campaign"
+            ),
         ),
         migrations.CreateModel(
-            name='Arm',
+            name="Arm",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=40, verbose_name='name')),
-                ('share', models.DecimalField(decimal_places=4, max_digits=5, verbose_name='share')),
-                ('cap', models.SmallIntegerField(blank=True, null=True, verbose_name='touches at most')),
-                ('campaign', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='arms', to='campaigns.campaign')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=40, verbose_name="name")),
+                ("share", models.DecimalField(decimal_places=4, max_digits=5, verbose_name="share")),
+                ("cap", models.SmallIntegerField(blank=True, null=True, verbose_name="touches at most")),
+                (
+                    "campaign",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="arms",
+                        to="campaigns.campaign",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('id',),
+                "ordering": ("id",),
             },
         ),
         migrations.CreateModel(
-            name='CampaignVersion',
+            name="CampaignVersion",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.IntegerField()),
-                ('definition', models.JSONField()),
-                ('difference', models.JSONField(default=list)),
-                ('state', models.CharField(choices=[('draft', 'Draft'), ('submitted', 'Submitted'), ('approved', 'Approved'), ('rejected', 'Rejected'), ('withdrawn', 'Withdrawn')], max_length=10)),
-                ('made_at', models.DateTimeField()),
-                ('campaign', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='versions', to='campaigns.campaign')),
-                ('made_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("number", models.IntegerField()),
+                ("definition", models.JSONField()),
+                ("difference", models.JSONField(default=list)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("draft", "Draft"),
+                            ("submitted", "Submitted"),
+                            ("approved", "Approved"),
+                            ("rejected", "Rejected"),
+                            ("withdrawn", "Withdrawn"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("made_at", models.DateTimeField()),
+                (
+                    "campaign",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="versions",
+                        to="campaigns.campaign",
+                    ),
+                ),
+                (
+                    "made_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ('number',),
+                "ordering": ("number",),
             },
         ),
         migrations.CreateModel(
-            name='Approval',
+            name="Approval",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('step', models.CharField(choices=[('approver', 'Approver'), ('finance', 'Finance')], max_length=10)),
-                ('decision', models.CharField(choices=[('approved', 'Approved'), ('rejected', 'Rejected')], max_length=10)),
-                ('comment', models.TextField(blank=True, verbose_name='comment')),
-                ('decided_at', models.DateTimeField()),
-                ('decided_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('submitted_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('version', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='approvals', to='campaigns.campaignversion')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "step",
+                    models.CharField(
+                        choices=[("approver", "Approver"), ("finance", "Finance")], max_length=10
+                    ),
+                ),
+                (
+                    "decision",
+                    models.CharField(
+                        choices=[("approved", "Approved"), ("rejected", "Rejected")], max_length=10
+                    ),
+                ),
+                ("comment", models.TextField(blank=True, verbose_name="comment")),
+                ("decided_at", models.DateTimeField()),
+                (
+                    "decided_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "submitted_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "version",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="approvals",
+                        to="campaigns.campaignversion",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Message',
+            name="Message",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('medium', models.CharField(choices=[('search', 'Search'), ('social', 'Social'), ('video', 'Video'), ('kol', 'KOL'), ('sms', 'SMS'), ('email', 'Email'), ('wecom', 'WeCom'), ('official_account', 'Official account'), ('app_push', 'App push'), ('call', 'Call'), ('mail', 'Mail'), ('webhook', 'Webhook'), ('other', 'Other')], max_length=20, verbose_name='medium')),
-                ('name', models.CharField(max_length=120, verbose_name='name')),
-                ('archived_at', models.DateTimeField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('brand', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='audiences.brand')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "medium",
+                    models.CharField(
+                        choices=[
+                            ("search", "Search"),
+                            ("social", "Social"),
+                            ("video", "Video"),
+                            ("kol", "KOL"),
+                            ("sms", "SMS"),
+                            ("email", "Email"),
+                            ("wecom", "WeCom"),
+                            ("official_account", "Official account"),
+                            ("app_push", "App push"),
+                            ("call", "Call"),
+                            ("mail", "Mail"),
+                            ("webhook", "Webhook"),
+                            ("other", "Other"),
+                        ],
+                        max_length=20,
+                        verbose_name="medium",
+                    ),
+                ),
+                ("name", models.CharField(max_length=120, verbose_name="name")),
+                ("archived_at", models.DateTimeField(blank=True, null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "brand",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="audiences.brand"
+                    ),
+                ),
             ],
             options={
-                'ordering': ('name',),
+                "ordering": ("name",),
             },
         ),
         migrations.CreateModel(
-            name='ChannelPlan',
+            name="ChannelPlan",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('position', models.SmallIntegerField(default=0)),
-                ('budget', models.DecimalField(blank=True, decimal_places=4, max_digits=18, null=True, validators=[django.core.validators.MinValueValidator(0)], verbose_name='budget')),
-                ('daily_limit', models.IntegerField(blank=True, null=True, verbose_name='messages a day')),
-                ('day_parts', models.JSONField(blank=True, default=list, verbose_name='day-parts')),
-                ('silence_hours', models.IntegerField(blank=True, null=True, verbose_name='silence after hours')),
-                ('paused_at', models.DateTimeField(blank=True, null=True)),
-                ('campaign', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='channel_plans', to='campaigns.campaign')),
-                ('channel', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='channels.channel')),
-                ('message', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='campaigns.message')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("position", models.SmallIntegerField(default=0)),
+                (
+                    "budget",
+                    models.DecimalField(
+                        blank=True,
+                        decimal_places=4,
+                        max_digits=18,
+                        null=True,
+                        validators=[django.core.validators.MinValueValidator(0)],
+                        verbose_name="budget",
+                    ),
+                ),
+                ("daily_limit", models.IntegerField(blank=True, null=True, verbose_name="messages a day")),
+                ("day_parts", models.JSONField(blank=True, default=list, verbose_name="day-parts")),
+                (
+                    "silence_hours",
+                    models.IntegerField(blank=True, null=True, verbose_name="silence after hours"),
+                ),
+                ("paused_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "campaign",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="channel_plans",
+                        to="campaigns.campaign",
+                    ),
+                ),
+                (
+                    "channel",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="channels.channel"
+                    ),
+                ),
+                (
+                    "message",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="campaigns.message",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('position', 'id'),
+                "ordering": ("position", "id"),
             },
         ),
         migrations.CreateModel(
-            name='MessageVersion',
+            name="MessageVersion",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.IntegerField()),
-                ('template', models.CharField(blank=True, max_length=120, verbose_name='template id')),
-                ('frozen_at', models.DateTimeField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('message', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='versions', to='campaigns.message')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("number", models.IntegerField()),
+                ("template", models.CharField(blank=True, max_length=120, verbose_name="template id")),
+                ("frozen_at", models.DateTimeField(blank=True, null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "message",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="versions",
+                        to="campaigns.message",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('-number',),
+                "ordering": ("-number",),
             },
         ),
         migrations.CreateModel(
-            name='MessageVariant',
+            name="MessageVariant",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.SmallIntegerField(default=1)),
-                ('name', models.CharField(default='A', max_length=40, verbose_name='name')),
-                ('weight', models.DecimalField(decimal_places=4, default=1, max_digits=5, verbose_name='weight')),
-                ('subject', models.CharField(blank=True, max_length=254, verbose_name='subject')),
-                ('text', models.TextField(blank=True, verbose_name='text')),
-                ('html', models.TextField(blank=True, verbose_name='HTML')),
-                ('version', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='variants', to='campaigns.messageversion')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("number", models.SmallIntegerField(default=1)),
+                ("name", models.CharField(default="A", max_length=40, verbose_name="name")),
+                (
+                    "weight",
+                    models.DecimalField(decimal_places=4, default=1, max_digits=5, verbose_name="weight"),
+                ),
+                ("subject", models.CharField(blank=True, max_length=254, verbose_name="subject")),
+                ("text", models.TextField(blank=True, verbose_name="text")),
+                ("html", models.TextField(blank=True, verbose_name="HTML")),
+                (
+                    "version",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="variants",
+                        to="campaigns.messageversion",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('number',),
+                "ordering": ("number",),
             },
         ),
         migrations.CreateModel(
-            name='Offer',
+            name="Offer",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=120, verbose_name='name')),
-                ('code', models.CharField(blank=True, max_length=80, verbose_name='code')),
-                ('terms', models.TextField(blank=True, verbose_name='terms')),
-                ('stock', models.BigIntegerField(blank=True, null=True, verbose_name='stock')),
-                ('cost', models.DecimalField(decimal_places=4, default=0, max_digits=18, verbose_name='cost of a redemption')),
-                ('funder', models.CharField(blank=True, max_length=120, verbose_name='funder')),
-                ('valid_from', models.DateTimeField(blank=True, null=True, verbose_name='valid from')),
-                ('valid_to', models.DateTimeField(blank=True, null=True, verbose_name='valid to')),
-                ('repeatable', models.BooleanField(default=False, verbose_name='may be given again')),
-                ('brand', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='audiences.brand')),
-                ('mode', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='offers', to='campaigns.mode')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=120, verbose_name="name")),
+                ("code", models.CharField(blank=True, max_length=80, verbose_name="code")),
+                ("terms", models.TextField(blank=True, verbose_name="terms")),
+                ("stock", models.BigIntegerField(blank=True, null=True, verbose_name="stock")),
+                (
+                    "cost",
+                    models.DecimalField(
+                        decimal_places=4, default=0, max_digits=18, verbose_name="cost of a redemption"
+                    ),
+                ),
+                ("funder", models.CharField(blank=True, max_length=120, verbose_name="funder")),
+                ("valid_from", models.DateTimeField(blank=True, null=True, verbose_name="valid from")),
+                ("valid_to", models.DateTimeField(blank=True, null=True, verbose_name="valid to")),
+                ("repeatable", models.BooleanField(default=False, verbose_name="may be given again")),
+                (
+                    "brand",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="audiences.brand"
+                    ),
+                ),
+                (
+                    "mode",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="offers",
+                        to="campaigns.mode",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='OfferGrant',
+            name="OfferGrant",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('turn', models.SmallIntegerField(default=1)),
-                ('campaign_id', models.BigIntegerField(blank=True, null=True)),
-                ('touch_id', models.BigIntegerField(blank=True, null=True)),
-                ('code', models.CharField(blank=True, max_length=80)),
-                ('granted_at', models.DateTimeField()),
-                ('redeemed_at', models.DateTimeField(blank=True, null=True)),
-                ('customer', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='offer_grants', to='audiences.customer')),
-                ('offer', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='grants', to='campaigns.offer')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("turn", models.SmallIntegerField(default=1)),
+                ("campaign_id", models.BigIntegerField(blank=True, null=True)),
+                ("touch_id", models.BigIntegerField(blank=True, null=True)),
+                ("code", models.CharField(blank=True, max_length=80)),
+                ("granted_at", models.DateTimeField()),
+                ("redeemed_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "customer",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="offer_grants",
+                        to="audiences.customer",
+                    ),
+                ),
+                (
+                    "offer",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="grants",
+                        to="campaigns.offer",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='PeopleTask',
+            name="PeopleTask",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('campaign_id', models.BigIntegerField(blank=True, null=True)),
-                ('touch_id', models.BigIntegerField(blank=True, null=True)),
-                ('title', models.CharField(max_length=200)),
-                ('note', models.TextField(blank=True)),
-                ('due_at', models.DateTimeField()),
-                ('state', models.CharField(choices=[('open', 'Open'), ('done', 'Done'), ('failed', 'Failed'), ('expired', 'Expired')], default='open', max_length=8)),
-                ('outcome', models.CharField(blank=True, max_length=40)),
-                ('done_at', models.DateTimeField(blank=True, null=True)),
-                ('channel', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='channels.channel')),
-                ('customer', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='audiences.customer')),
-                ('employee', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='channels.employee')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("campaign_id", models.BigIntegerField(blank=True, null=True)),
+                ("touch_id", models.BigIntegerField(blank=True, null=True)),
+                ("title", models.CharField(max_length=200)),
+                ("note", models.TextField(blank=True)),
+                ("due_at", models.DateTimeField()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("open", "Open"),
+                            ("done", "Done"),
+                            ("failed", "Failed"),
+                            ("expired", "Expired"),
+                        ],
+                        default="open",
+                        max_length=8,
+                    ),
+                ),
+                ("outcome", models.CharField(blank=True, max_length=40)),
+                ("done_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "channel",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="channels.channel"
+                    ),
+                ),
+                (
+                    "customer",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="audiences.customer",
+                    ),
+                ),
+                (
+                    "employee",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="channels.employee",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Phase',
+            name="Phase",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('position', models.SmallIntegerField()),
-                ('name', models.CharField(max_length=80, verbose_name='name')),
-                ('starts_at', models.DateTimeField(verbose_name='starts at')),
-                ('ends_at', models.DateTimeField(verbose_name='ends at')),
-                ('round_days', models.SmallIntegerField(blank=True, help_text='Empty: the whole phase is one round', null=True, verbose_name='days a round')),
-                ('campaign', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='phases', to='campaigns.campaign')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("position", models.SmallIntegerField()),
+                ("name", models.CharField(max_length=80, verbose_name="name")),
+                ("starts_at", models.DateTimeField(verbose_name="starts at")),
+                ("ends_at", models.DateTimeField(verbose_name="ends at")),
+                (
+                    "round_days",
+                    models.SmallIntegerField(
+                        blank=True,
+                        help_text="Empty: the whole phase is one round",
+                        null=True,
+                        verbose_name="days a round",
+                    ),
+                ),
+                (
+                    "campaign",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="phases",
+                        to="campaigns.campaign",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('position',),
+                "ordering": ("position",),
             },
         ),
         migrations.CreateModel(
-            name='FrequencyTarget',
+            name="FrequencyTarget",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('stage', models.CharField(choices=[('prospect', 'Prospect'), ('member', 'Member'), ('customer', 'Customer'), ('advocate', 'Advocate')], max_length=16)),
-                ('touches', models.SmallIntegerField(verbose_name='touches a round')),
-                ('min_gap_hours', models.IntegerField(default=24, verbose_name='hours apart')),
-                ('channel_plan', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='targets', to='campaigns.channelplan')),
-                ('phase', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='targets', to='campaigns.phase')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "stage",
+                    models.CharField(
+                        choices=[
+                            ("prospect", "Prospect"),
+                            ("member", "Member"),
+                            ("customer", "Customer"),
+                            ("advocate", "Advocate"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                ("touches", models.SmallIntegerField(verbose_name="touches a round")),
+                ("min_gap_hours", models.IntegerField(default=24, verbose_name="hours apart")),
+                (
+                    "channel_plan",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="targets",
+                        to="campaigns.channelplan",
+                    ),
+                ),
+                (
+                    "phase",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="targets",
+                        to="campaigns.phase",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Plan',
+            name="Plan",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('version', models.IntegerField()),
-                ('state', models.CharField(choices=[('computing', 'Computing'), ('ready', 'Ready'), ('released', 'Released'), ('failed', 'Failed'), ('stale', 'Out of date')], default='computing', max_length=10)),
-                ('method', models.CharField(max_length=40)),
-                ('objective', models.CharField(max_length=10)),
-                ('seed', models.BigIntegerField()),
-                ('input_hash', models.CharField(blank=True, max_length=64)),
-                ('audience', models.BigIntegerField(default=0)),
-                ('held_out', models.BigIntegerField(default=0)),
-                ('reach', models.BigIntegerField(default=0)),
-                ('full_reach', models.BigIntegerField(default=0)),
-                ('target', models.BigIntegerField(default=0)),
-                ('touches', models.BigIntegerField(default=0)),
-                ('expected_cost', models.DecimalField(decimal_places=4, default=0, max_digits=18)),
-                ('greatest_cost', models.DecimalField(decimal_places=4, default=0, max_digits=18)),
-                ('value', models.FloatField(default=0)),
-                ('expected_revenue', models.DecimalField(decimal_places=4, default=0, max_digits=18)),
-                ('dual_bound', models.FloatField(blank=True, null=True)),
-                ('certified_gap', models.FloatField(blank=True, null=True)),
-                ('prices', models.JSONField(blank=True, default=list)),
-                ('gaps', models.JSONField(blank=True, default=dict)),
-                ('response_model', models.JSONField(blank=True, default=dict)),
-                ('seconds', models.FloatField(blank=True, null=True)),
-                ('error', models.TextField(blank=True)),
-                ('made_at', models.DateTimeField()),
-                ('campaign', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='plans', to='campaigns.campaign')),
-                ('job', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='audiences.job')),
-                ('made_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("version", models.IntegerField()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("computing", "Computing"),
+                            ("ready", "Ready"),
+                            ("released", "Released"),
+                            ("failed", "Failed"),
+                            ("stale", "Out of date"),
+                        ],
+                        default="computing",
+                        max_length=10,
+                    ),
+                ),
+                ("method", models.CharField(max_length=40)),
+                ("objective", models.CharField(max_length=10)),
+                ("seed", models.BigIntegerField()),
+                ("input_hash", models.CharField(blank=True, max_length=64)),
+                ("audience", models.BigIntegerField(default=0)),
+                ("held_out", models.BigIntegerField(default=0)),
+                ("reach", models.BigIntegerField(default=0)),
+                ("full_reach", models.BigIntegerField(default=0)),
+                ("target", models.BigIntegerField(default=0)),
+                ("touches", models.BigIntegerField(default=0)),
+                ("expected_cost", models.DecimalField(decimal_places=4, default=0, max_digits=18)),
+                ("greatest_cost", models.DecimalField(decimal_places=4, default=0, max_digits=18)),
+                ("value", models.FloatField(default=0)),
+                ("expected_revenue", models.DecimalField(decimal_places=4, default=0, max_digits=18)),
+                ("dual_bound", models.FloatField(blank=True, null=True)),
+                ("certified_gap", models.FloatField(blank=True, null=True)),
+                ("prices", models.JSONField(blank=True, default=list)),
+                ("gaps", models.JSONField(blank=True, default=dict)),
+                ("response_model", models.JSONField(blank=True, default=dict)),
+                ("seconds", models.FloatField(blank=True, null=True)),
+                ("error", models.TextField(blank=True)),
+                ("made_at", models.DateTimeField()),
+                (
+                    "campaign",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="plans",
+                        to="campaigns.campaign",
+                    ),
+                ),
+                (
+                    "job",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="audiences.job",
+                    ),
+                ),
+                (
+                    "made_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ('-id',),
+                "ordering": ("-id",),
             },
         ),
         migrations.AddField(
-            model_name='campaignversion',
-            name='plan',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='campaigns.plan'),
+            model_name="campaignversion",
+            name="plan",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="campaigns.plan",
+            ),
         ),
         migrations.AddField(
-            model_name='campaign',
-            name='release_plan',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='campaigns.plan'),
+            model_name="campaign",
+            name="release_plan",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="campaigns.plan",
+            ),
         ),
         migrations.CreateModel(
-            name='PlanCell',
+            name="PlanCell",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('round', models.SmallIntegerField()),
-                ('channel_id', models.IntegerField()),
-                ('stage', models.CharField(max_length=16)),
-                ('people', models.BigIntegerField()),
-                ('eligible', models.BigIntegerField()),
-                ('reach', models.BigIntegerField()),
-                ('target', models.BigIntegerField()),
-                ('touches', models.BigIntegerField()),
-                ('expected_cost', models.DecimalField(decimal_places=4, default=0, max_digits=18)),
-                ('greatest_cost', models.DecimalField(decimal_places=4, default=0, max_digits=18)),
-                ('value', models.FloatField(default=0)),
-                ('gaps', models.JSONField(blank=True, default=dict)),
-                ('day_touches', models.JSONField(blank=True, default=dict)),
-                ('plan', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='cells', to='campaigns.plan')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("round", models.SmallIntegerField()),
+                ("channel_id", models.IntegerField()),
+                ("stage", models.CharField(max_length=16)),
+                ("people", models.BigIntegerField()),
+                ("eligible", models.BigIntegerField()),
+                ("reach", models.BigIntegerField()),
+                ("target", models.BigIntegerField()),
+                ("touches", models.BigIntegerField()),
+                ("expected_cost", models.DecimalField(decimal_places=4, default=0, max_digits=18)),
+                ("greatest_cost", models.DecimalField(decimal_places=4, default=0, max_digits=18)),
+                ("value", models.FloatField(default=0)),
+                ("gaps", models.JSONField(blank=True, default=dict)),
+                ("day_touches", models.JSONField(blank=True, default=dict)),
+                (
+                    "plan",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="cells", to="campaigns.plan"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='PressureRule',
+            name="PressureRule",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=120, verbose_name='name')),
-                ('touches', models.SmallIntegerField(validators=[django.core.validators.MinValueValidator(0)], verbose_name='contacts at most')),
-                ('hours', models.IntegerField(validators=[django.core.validators.MinValueValidator(1)], verbose_name='in hours')),
-                ('medium', models.CharField(blank=True, choices=[('search', 'Search'), ('social', 'Social'), ('video', 'Video'), ('kol', 'KOL'), ('sms', 'SMS'), ('email', 'Email'), ('wecom', 'WeCom'), ('official_account', 'Official account'), ('app_push', 'App push'), ('call', 'Call'), ('mail', 'Mail'), ('webhook', 'Webhook'), ('other', 'Other')], max_length=20, verbose_name='medium')),
-                ('active', models.BooleanField(default=True, verbose_name='active')),
-                ('in_force_at', models.DateTimeField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('brand', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='audiences.brand')),
-                ('channel', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='channels.channel')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=120, verbose_name="name")),
+                (
+                    "touches",
+                    models.SmallIntegerField(
+                        validators=[django.core.validators.MinValueValidator(0)],
+                        verbose_name="contacts at most",
+                    ),
+                ),
+                (
+                    "hours",
+                    models.IntegerField(
+                        validators=[django.core.validators.MinValueValidator(1)], verbose_name="in hours"
+                    ),
+                ),
+                (
+                    "medium",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("search", "Search"),
+                            ("social", "Social"),
+                            ("video", "Video"),
+                            ("kol", "KOL"),
+                            ("sms", "SMS"),
+                            ("email", "Email"),
+                            ("wecom", "WeCom"),
+                            ("official_account", "Official account"),
+                            ("app_push", "App push"),
+                            ("call", "Call"),
+                            ("mail", "Mail"),
+                            ("webhook", "Webhook"),
+                            ("other", "Other"),
+                        ],
+                        max_length=20,
+                        verbose_name="medium",
+                    ),
+                ),
+                ("active", models.BooleanField(default=True, verbose_name="active")),
+                ("in_force_at", models.DateTimeField(blank=True, null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "brand",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="audiences.brand",
+                    ),
+                ),
+                (
+                    "channel",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="channels.channel",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='ProviderReference',
+            name="ProviderReference",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('channel_id', models.IntegerField()),
-                ('reference', models.CharField(max_length=160)),
-                ('campaign_id', models.BigIntegerField()),
-                ('attempt_id', models.BigIntegerField()),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("channel_id", models.IntegerField()),
+                ("reference", models.CharField(max_length=160)),
+                ("campaign_id", models.BigIntegerField()),
+                ("attempt_id", models.BigIntegerField()),
             ],
             options={
-                'db_table': 'campaigns_provider_reference',
-                'constraints': [models.UniqueConstraint(fields=('channel_id', 'reference'), name='a_provider_reference_is_one_attempt')],
+                "db_table": "campaigns_provider_reference",
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("channel_id", "reference"), name="a_provider_reference_is_one_attempt"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Response',
+            name="Response",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('campaign_id', models.BigIntegerField(blank=True, null=True)),
-                ('touch_id', models.BigIntegerField(blank=True, null=True)),
-                ('kind', models.CharField(max_length=20)),
-                ('occurred_at', models.DateTimeField()),
-                ('received_at', models.DateTimeField()),
-                ('machine', models.BooleanField(default=False)),
-                ('value', models.DecimalField(blank=True, decimal_places=4, max_digits=18, null=True)),
-                ('currency', models.CharField(blank=True, max_length=3)),
-                ('source', models.CharField(max_length=40)),
-                ('source_key', models.CharField(max_length=160)),
-                ('detail', models.JSONField(blank=True, default=dict)),
-                ('channel', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='channels.channel')),
-                ('customer', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='responses', to='audiences.customer')),
-                ('import_batch', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='audiences.importbatch')),
-                ('order', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='responses', to='audiences.order')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("campaign_id", models.BigIntegerField(blank=True, null=True)),
+                ("touch_id", models.BigIntegerField(blank=True, null=True)),
+                ("kind", models.CharField(max_length=20)),
+                ("occurred_at", models.DateTimeField()),
+                ("received_at", models.DateTimeField()),
+                ("machine", models.BooleanField(default=False)),
+                ("value", models.DecimalField(blank=True, decimal_places=4, max_digits=18, null=True)),
+                ("currency", models.CharField(blank=True, max_length=3)),
+                ("source", models.CharField(max_length=40)),
+                ("source_key", models.CharField(max_length=160)),
+                ("detail", models.JSONField(blank=True, default=dict)),
+                (
+                    "channel",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="channels.channel",
+                    ),
+                ),
+                (
+                    "customer",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="responses",
+                        to="audiences.customer",
+                    ),
+                ),
+                (
+                    "import_batch",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="audiences.importbatch",
+                    ),
+                ),
+                (
+                    "order",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="responses",
+                        to="audiences.order",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Round',
+            name="Round",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.SmallIntegerField()),
-                ('starts_at', models.DateTimeField(blank=True, null=True)),
-                ('ends_at', models.DateTimeField(blank=True, null=True)),
-                ('campaign', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='rounds', to='campaigns.campaign')),
-                ('occasion', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='campaigns.occasion')),
-                ('phase', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='rounds', to='campaigns.phase')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("number", models.SmallIntegerField()),
+                ("starts_at", models.DateTimeField(blank=True, null=True)),
+                ("ends_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "campaign",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="rounds",
+                        to="campaigns.campaign",
+                    ),
+                ),
+                (
+                    "occasion",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to="campaigns.occasion",
+                    ),
+                ),
+                (
+                    "phase",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="rounds",
+                        to="campaigns.phase",
+                    ),
+                ),
             ],
             options={
-                'ordering': ('number',),
+                "ordering": ("number",),
             },
         ),
         migrations.AddConstraint(
-            model_name='budget',
-            constraint=models.UniqueConstraint(fields=('campaign', 'channel'), name='a_budget_is_one_row_a_channel', nulls_distinct=False),
+            model_name="budget",
+            constraint=models.UniqueConstraint(
+                fields=("campaign", "channel"), name="a_budget_is_one_row_a_channel", nulls_distinct=False
+            ),
         ),
         migrations.AddConstraint(
-            model_name='budget',
-            constraint=models.CheckConstraint(condition=models.Q(('leased__gte', 0), ('spent__gte', 0)), name='budgets_are_not_negative'),
+            model_name="budget",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("leased__gte", 0), ("spent__gte", 0)), name="budgets_are_not_negative"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='arm',
-            constraint=models.UniqueConstraint(fields=('campaign', 'name'), name='an_arm_has_one_name'),
+            model_name="arm",
+            constraint=models.UniqueConstraint(fields=("campaign", "name"), name="an_arm_has_one_name"),
         ),
         migrations.AddConstraint(
-            model_name='approval',
-            constraint=models.UniqueConstraint(fields=('version', 'step'), name='a_step_is_decided_once'),
+            model_name="approval",
+            constraint=models.UniqueConstraint(fields=("version", "step"), name="a_step_is_decided_once"),
         ),
         migrations.AddConstraint(
-            model_name='approval',
-            constraint=models.CheckConstraint(condition=models.Q(('decided_by', models.F('submitted_by')), _negated=True), name='the_maker_does_not_approve'),
+            model_name="approval",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("decided_by", models.F("submitted_by")), _negated=True),
+                name="the_maker_does_not_approve",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='message',
-            constraint=models.UniqueConstraint(fields=('brand', 'name'), name='a_message_has_one_name'),
+            model_name="message",
+            constraint=models.UniqueConstraint(fields=("brand", "name"), name="a_message_has_one_name"),
         ),
         migrations.AddConstraint(
-            model_name='channelplan',
-            constraint=models.UniqueConstraint(fields=('campaign', 'channel'), name='a_channel_is_planned_once'),
+            model_name="channelplan",
+            constraint=models.UniqueConstraint(
+                fields=("campaign", "channel"), name="a_channel_is_planned_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='messageversion',
-            constraint=models.UniqueConstraint(fields=('message', 'number'), name='a_message_version_has_one_number'),
+            model_name="messageversion",
+            constraint=models.UniqueConstraint(
+                fields=("message", "number"), name="a_message_version_has_one_number"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='messagevariant',
-            constraint=models.UniqueConstraint(fields=('version', 'number'), name='a_variant_has_one_number'),
+            model_name="messagevariant",
+            constraint=models.UniqueConstraint(fields=("version", "number"), name="a_variant_has_one_number"),
         ),
         migrations.AddConstraint(
-            model_name='offer',
-            constraint=models.UniqueConstraint(fields=('brand', 'name'), name='an_offer_has_one_name'),
+            model_name="offer",
+            constraint=models.UniqueConstraint(fields=("brand", "name"), name="an_offer_has_one_name"),
         ),
         migrations.AddConstraint(
-            model_name='offergrant',
-            constraint=models.UniqueConstraint(fields=('offer', 'customer', 'turn'), name='a_person_gets_an_offer_once'),
+            model_name="offergrant",
+            constraint=models.UniqueConstraint(
+                fields=("offer", "customer", "turn"), name="a_person_gets_an_offer_once"
+            ),
         ),
         migrations.AddIndex(
-            model_name='peopletask',
-            index=models.Index(fields=['employee', 'state', 'due_at'], name='people_task_by_employee'),
+            model_name="peopletask",
+            index=models.Index(fields=["employee", "state", "due_at"], name="people_task_by_employee"),
         ),
         migrations.AddConstraint(
-            model_name='phase',
-            constraint=models.UniqueConstraint(fields=('campaign', 'position'), name='a_phase_has_one_position'),
+            model_name="phase",
+            constraint=models.UniqueConstraint(
+                fields=("campaign", "position"), name="a_phase_has_one_position"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='phase',
-            constraint=models.CheckConstraint(condition=models.Q(('ends_at__gt', models.F('starts_at'))), name='a_phase_lasts'),
+            model_name="phase",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("ends_at__gt", models.F("starts_at"))), name="a_phase_lasts"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='phase',
-            constraint=models.CheckConstraint(condition=models.Q(('round_days__isnull', True), ('round_days__gte', 1), _connector='OR'), name='a_round_lasts_a_day'),
+            model_name="phase",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("round_days__isnull", True), ("round_days__gte", 1), _connector="OR"),
+                name="a_round_lasts_a_day",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='frequencytarget',
-            constraint=models.UniqueConstraint(fields=('channel_plan', 'phase', 'stage'), name='a_cell_has_one_target'),
+            model_name="frequencytarget",
+            constraint=models.UniqueConstraint(
+                fields=("channel_plan", "phase", "stage"), name="a_cell_has_one_target"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='frequencytarget',
-            constraint=models.CheckConstraint(condition=models.Q(('touches__gte', 0), ('touches__lte', 90)), name='a_target_is_0_to_90'),
+            model_name="frequencytarget",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("touches__gte", 0), ("touches__lte", 90)), name="a_target_is_0_to_90"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='frequencytarget',
-            constraint=models.CheckConstraint(condition=models.Q(('min_gap_hours__gte', 0)), name='a_gap_in_hours_is_not_negative'),
+            model_name="frequencytarget",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("min_gap_hours__gte", 0)), name="a_gap_in_hours_is_not_negative"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='campaignversion',
-            constraint=models.UniqueConstraint(fields=('campaign', 'number'), name='a_version_has_one_number'),
+            model_name="campaignversion",
+            constraint=models.UniqueConstraint(
+                fields=("campaign", "number"), name="a_version_has_one_number"
+            ),
         ),
         migrations.AddIndex(
-            model_name='campaign',
-            index=models.Index(fields=['state'], name='campaign_by_state'),
+            model_name="campaign",
+            index=models.Index(fields=["state"], name="campaign_by_state"),
         ),
         migrations.AddConstraint(
-            model_name='campaign',
-            constraint=models.CheckConstraint(condition=models.Q(('ends_at__isnull', True), ('starts_at__isnull', True), ('ends_at__gt', models.F('starts_at')), _connector='OR'), name='a_flight_ends_after_it_starts'),
+            model_name="campaign",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("ends_at__isnull", True),
+                    ("starts_at__isnull", True),
+                    ("ends_at__gt", models.F("starts_at")),
+                    _connector="OR",
+                ),
+                name="a_flight_ends_after_it_starts",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='campaign',
-            constraint=models.CheckConstraint(condition=models.Q(('holdout_share__gte', 0), ('holdout_share__lte', 0.5)), name='a_holdout_is_at_most_half'),
+            model_name="campaign",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("holdout_share__gte", 0), ("holdout_share__lte", 0.5)),
+                name="a_holdout_is_at_most_half",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='campaign',
-            constraint=models.UniqueConstraint(condition=models.Q(('number', ''), _negated=True), fields=('brand', 'number'), name='an_imported_campaign_is_one_row'),
+            model_name="campaign",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("number", ""), _negated=True),
+                fields=("brand", "number"),
+                name="an_imported_campaign_is_one_row",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='plancell',
-            constraint=models.UniqueConstraint(fields=('plan', 'round', 'channel_id', 'stage'), name='a_plan_cell_is_one_row'),
+            model_name="plancell",
+            constraint=models.UniqueConstraint(
+                fields=("plan", "round", "channel_id", "stage"), name="a_plan_cell_is_one_row"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='pressurerule',
-            constraint=models.CheckConstraint(condition=models.Q(('hours__gte', 1), ('touches__gte', 0)), name='a_pressure_rule_is_sane'),
+            model_name="pressurerule",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("hours__gte", 1), ("touches__gte", 0)), name="a_pressure_rule_is_sane"
+            ),
         ),
         migrations.AddIndex(
-            model_name='response',
-            index=models.Index(fields=['customer', 'occurred_at'], name='response_by_customer'),
+            model_name="response",
+            index=models.Index(fields=["customer", "occurred_at"], name="response_by_customer"),
         ),
         migrations.AddIndex(
-            model_name='response',
-            index=models.Index(fields=['campaign_id', 'kind', 'occurred_at'], name='response_by_campaign'),
+            model_name="response",
+            index=models.Index(fields=["campaign_id", "kind", "occurred_at"], name="response_by_campaign"),
         ),
         migrations.AddIndex(
-            model_name='response',
-            index=models.Index(condition=models.Q(('touch_id__isnull', False)), fields=['campaign_id', 'touch_id'], name='response_by_touch'),
+            model_name="response",
+            index=models.Index(
+                condition=models.Q(("touch_id__isnull", False)),
+                fields=["campaign_id", "touch_id"],
+                name="response_by_touch",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='response',
-            constraint=models.UniqueConstraint(fields=('source', 'source_key'), name='a_response_is_stored_once'),
+            model_name="response",
+            constraint=models.UniqueConstraint(
+                fields=("source", "source_key"), name="a_response_is_stored_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='round',
-            constraint=models.UniqueConstraint(fields=('campaign', 'number'), name='a_round_has_one_number'),
+            model_name="round",
+            constraint=models.UniqueConstraint(fields=("campaign", "number"), name="a_round_has_one_number"),
         ),
     ]

@@ -46,17 +46,27 @@ class Campaign(models.Model):
     state = models.CharField(_("state"), max_length=10, choices=CampaignState, default=CampaignState.DRAFT)
     state_reason = models.CharField(max_length=254, blank=True)
     segment = models.ForeignKey(
-        Segment, null=True, blank=True, on_delete=models.PROTECT, related_name="campaigns", verbose_name=_("segment")
+        Segment,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="campaigns",
+        verbose_name=_("segment"),
     )
     starts_at = models.DateTimeField(_("starts at"), null=True, blank=True)
     ends_at = models.DateTimeField(_("ends at"), null=True, blank=True)
     zone = models.CharField(_("time zone"), max_length=64, default="Asia/Shanghai")
     currency = models.CharField(_("currency"), max_length=3, default="CNY")
-    budget = models.DecimalField(_("budget"), null=True, blank=True, validators=[MinValueValidator(0)], **MONEY)
+    budget = models.DecimalField(
+        _("budget"), null=True, blank=True, validators=[MinValueValidator(0)], **MONEY
+    )
     objective = models.CharField(_("objective"), max_length=10, choices=Objective, default=Objective.COVERAGE)
     priority = models.SmallIntegerField(_("priority"), default=50, help_text=_("0–100; higher goes first"))
     person_cap = models.SmallIntegerField(
-        _("touches a person at most"), null=True, blank=True, help_text=_("Over all channels of this campaign")
+        _("touches a person at most"),
+        null=True,
+        blank=True,
+        help_text=_("Over all channels of this campaign"),
     )
     holdout_share = models.DecimalField(
         _("holdout"),
@@ -70,10 +80,15 @@ class Campaign(models.Model):
     margin_rate = models.DecimalField(_("contribution margin"), max_digits=6, decimal_places=4, default=0.3)
     conversion_value = models.DecimalField(_("revenue of a conversion"), default=100, **MONEY)
     silence_hours = models.IntegerField(
-        _("silence after hours"), null=True, blank=True, help_text=_("No reaction for so long stops the sequence")
+        _("silence after hours"),
+        null=True,
+        blank=True,
+        help_text=_("No reaction for so long stops the sequence"),
     )
     silent_touches = models.SmallIntegerField(_("silent touches before stopping"), default=1)
-    exit_on = models.JSONField(_("exits"), default=list, blank=True)  # response kinds that end it for a person
+    exit_on = models.JSONField(
+        _("exits"), default=list, blank=True
+    )  # response kinds that end it for a person
     attribution_days = models.SmallIntegerField(_("attribution window, days"), default=7)
     revenue_basis = models.CharField(max_length=10, choices=RevenueBasis, default=RevenueBasis.NET)
     seed = models.BigIntegerField(editable=False, default=0)
@@ -140,7 +155,9 @@ class CampaignVersion(models.Model):
     definition = models.JSONField()
     difference = models.JSONField(default=list)
     state = models.CharField(max_length=10, choices=State)
-    plan = models.ForeignKey("campaigns.Plan", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    plan = models.ForeignKey(
+        "campaigns.Plan", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
     made_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     made_at = models.DateTimeField()
 
@@ -221,9 +238,12 @@ class Phase(models.Model):
         ordering = ("position",)
         constraints = (
             models.UniqueConstraint(fields=("campaign", "position"), name="a_phase_has_one_position"),
-            models.CheckConstraint(condition=models.Q(ends_at__gt=models.F("starts_at")), name="a_phase_lasts"),
             models.CheckConstraint(
-                condition=models.Q(round_days__isnull=True) | models.Q(round_days__gte=1), name="a_round_lasts_a_day"
+                condition=models.Q(ends_at__gt=models.F("starts_at")), name="a_phase_lasts"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(round_days__isnull=True) | models.Q(round_days__gte=1),
+                name="a_round_lasts_a_day",
             ),
         )
 

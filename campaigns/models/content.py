@@ -33,12 +33,16 @@ class MessageVersion(models.Model):
     number = models.IntegerField()
     template = models.CharField(_("template id"), max_length=120, blank=True)  # the provider's, where needed
     frozen_at = models.DateTimeField(null=True, blank=True)
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering = ("-number",)
-        constraints = (models.UniqueConstraint(fields=("message", "number"), name="a_message_version_has_one_number"),)
+        constraints = (
+            models.UniqueConstraint(fields=("message", "number"), name="a_message_version_has_one_number"),
+        )
 
     def __str__(self) -> str:
         return f"{self.message_id} v{self.number}"
@@ -57,7 +61,9 @@ class MessageVariant(models.Model):
 
     class Meta:
         ordering = ("number",)
-        constraints = (models.UniqueConstraint(fields=("version", "number"), name="a_variant_has_one_number"),)
+        constraints = (
+            models.UniqueConstraint(fields=("version", "number"), name="a_variant_has_one_number"),
+        )
 
     def __str__(self) -> str:
         return f"{self.version_id} {self.name}"

@@ -22,7 +22,9 @@ class ChannelPlan(models.Model):
     campaign = models.ForeignKey(Campaign, on_delete=models.CASCADE, related_name="channel_plans")
     channel = models.ForeignKey(Channel, on_delete=models.PROTECT, related_name="+")
     position = models.SmallIntegerField(default=0)
-    budget = models.DecimalField(_("budget"), null=True, blank=True, validators=[MinValueValidator(0)], **MONEY)
+    budget = models.DecimalField(
+        _("budget"), null=True, blank=True, validators=[MinValueValidator(0)], **MONEY
+    )
     daily_limit = models.IntegerField(_("messages a day"), null=True, blank=True)
     day_parts = models.JSONField(_("day-parts"), default=list, blank=True)
     silence_hours = models.IntegerField(_("silence after hours"), null=True, blank=True)
@@ -33,7 +35,9 @@ class ChannelPlan(models.Model):
 
     class Meta:
         ordering = ("position", "id")
-        constraints = (models.UniqueConstraint(fields=("campaign", "channel"), name="a_channel_is_planned_once"),)
+        constraints = (
+            models.UniqueConstraint(fields=("campaign", "channel"), name="a_channel_is_planned_once"),
+        )
 
     def __str__(self) -> str:
         return f"{self.campaign_id}: {self.channel_id}"
@@ -55,7 +59,9 @@ class FrequencyTarget(models.Model):
             models.CheckConstraint(
                 condition=models.Q(touches__gte=0) & models.Q(touches__lte=90), name="a_target_is_0_to_90"
             ),
-            models.CheckConstraint(condition=models.Q(min_gap_hours__gte=0), name="a_gap_in_hours_is_not_negative"),
+            models.CheckConstraint(
+                condition=models.Q(min_gap_hours__gte=0), name="a_gap_in_hours_is_not_negative"
+            ),
         )
 
     def __str__(self) -> str:

@@ -82,7 +82,9 @@ class PlanCell(models.Model):
 
     class Meta:
         constraints = (
-            models.UniqueConstraint(fields=("plan", "round", "channel_id", "stage"), name="a_plan_cell_is_one_row"),
+            models.UniqueConstraint(
+                fields=("plan", "round", "channel_id", "stage"), name="a_plan_cell_is_one_row"
+            ),
         )
 
     def __str__(self) -> str:

@@ -147,7 +147,9 @@ class ProviderReference(models.Model):
     class Meta:
         db_table = "campaigns_provider_reference"
         constraints = (
-            models.UniqueConstraint(fields=("channel_id", "reference"), name="a_provider_reference_is_one_attempt"),
+            models.UniqueConstraint(
+                fields=("channel_id", "reference"), name="a_provider_reference_is_one_attempt"
+            ),
         )
 
     def __str__(self) -> str:
@@ -178,12 +180,16 @@ class Response(models.Model):
     )
 
     class Meta:
-        constraints = (models.UniqueConstraint(fields=("source", "source_key"), name="a_response_is_stored_once"),)
+        constraints = (
+            models.UniqueConstraint(fields=("source", "source_key"), name="a_response_is_stored_once"),
+        )
         indexes = (
             models.Index(fields=("customer", "occurred_at"), name="response_by_customer"),
             models.Index(fields=("campaign_id", "kind", "occurred_at"), name="response_by_campaign"),
             models.Index(
-                fields=("campaign_id", "touch_id"), name="response_by_touch", condition=models.Q(touch_id__isnull=False)
+                fields=("campaign_id", "touch_id"),
+                name="response_by_touch",
+                condition=models.Q(touch_id__isnull=False),
             ),
         )
 
@@ -204,7 +210,9 @@ class PeopleTask(models.Model):
     touch_id = models.BigIntegerField(null=True, blank=True)
     channel = models.ForeignKey(Channel, on_delete=models.PROTECT, related_name="+")
     customer = models.ForeignKey(Customer, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
-    employee = models.ForeignKey("channels.Employee", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    employee = models.ForeignKey(
+        "channels.Employee", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
     title = models.CharField(max_length=200)
     note = models.TextField(blank=True)
     due_at = models.DateTimeField()

@@ -73,7 +73,9 @@ INBOX_WAITING = """
 SELECT channel_id, kind, count(*), min(received_at) FROM channels_inboxevent
 WHERE state = 'new' AND received_at < %(now)s::timestamptz - interval '5 minutes' GROUP BY channel_id, kind
 """
-INBOX_POISON = "SELECT channel_id, count(*) FROM channels_inboxevent WHERE state = 'poison' GROUP BY channel_id"
+INBOX_POISON = (
+    "SELECT channel_id, count(*) FROM channels_inboxevent WHERE state = 'poison' GROUP BY channel_id"
+)
 INBOX_STRANGE = """
 SELECT channel_id, count(*) FROM channels_inboxevent
 WHERE state = 'ignored' AND kind = 'receipt' AND received_at > %(now)s::timestamptz - interval '1 day' GROUP BY channel_id

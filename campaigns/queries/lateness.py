@@ -51,7 +51,9 @@ again AS MATERIALIZED (
     SELECT o.*,
            CASE WHEN first.at >= %(now)s THEN first.at ELSE second.at END AS again_at
     FROM overdue o
-    CROSS JOIN LATERAL (SELECT ((o.due_at AT TIME ZONE o.zone) + o.days * interval '1 day') AT TIME ZONE o.zone) AS first (at)
+    CROSS JOIN LATERAL (
+        SELECT ((o.due_at AT TIME ZONE o.zone) + o.days * interval '1 day') AT TIME ZONE o.zone
+    ) AS first (at)
     CROSS JOIN LATERAL (
         SELECT ((o.due_at AT TIME ZONE o.zone) + (o.days + 1) * interval '1 day') AT TIME ZONE o.zone
     ) AS second (at)

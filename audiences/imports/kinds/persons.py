@@ -267,9 +267,9 @@ def bear(staged: Staged, faces: str, tangled: bool, **params: object) -> int:
     existed and gained an identity. Raises :class:`Interfered` when another process wrote one meanwhile.
     """
     born = int(staged.fetch("SELECT count(*) FROM {work:persons} WHERE born AND line = leader")[0][0])
-    existing = staged.fetch("SELECT count(*) FROM (SELECT FROM audiences_customer LIMIT %(n)s) c", n=born + 1)[0][
-        0
-    ]
+    existing = staged.fetch(
+        "SELECT count(*) FROM (SELECT FROM audiences_customer LIMIT %(n)s) c", n=born + 1
+    )[0][0]
     staged.execute("CREATE UNLOGGED TABLE {work:told} (customer_id bigint)")
     try:
         with bare(BORN_TABLES, when=born >= LARGE and existing <= born) as is_bare:

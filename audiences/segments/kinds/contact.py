@@ -55,9 +55,7 @@ CONSENT = RuleKind(
     sentence=_consent_in_words,
     fields=(
         RuleField("medium", _("Medium"), "choice", lambda: Medium.choices),
-        RuleField(
-            "brand", _("Brand"), "choice", lambda: list(Brand.objects.values_list("pk", "name"))
-        ),
+        RuleField("brand", _("Brand"), "choice", lambda: list(Brand.objects.values_list("pk", "name"))),
         RuleField("purpose", _("Purpose"), "choice", lambda: Purpose.choices, required=False),
     ),
 )

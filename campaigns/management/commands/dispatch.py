@@ -29,7 +29,14 @@ class Command(BaseCommand):
             time.sleep(1)
 
     def _round(self) -> dict[str, int]:
-        total: dict[str, int] = {"claimed": 0, "accepted": 0, "held": 0, "refused": 0, "throttled": 0, "unknown": 0}
+        total: dict[str, int] = {
+            "claimed": 0,
+            "accepted": 0,
+            "held": 0,
+            "refused": 0,
+            "throttled": 0,
+            "unknown": 0,
+        }
 
         def turn(channel_id: int) -> None:
             done = dispatch.dispatch_channel(channel_id)
@@ -38,4 +45,9 @@ class Command(BaseCommand):
 
         channels = dispatch.tick(turn)
         swept = dispatch.sweep(timezone.now())
-        return {**total, "channels": channels, "overdue": swept.overdue, "lost_workers": swept.unknown + swept.returned}
+        return {
+            **total,
+            "channels": channels,
+            "overdue": swept.overdue,
+            "lost_workers": swept.unknown + swept.returned,
+        }
