@@ -45,7 +45,9 @@ def in_threads(n, work):
 
 
 def broken_promises(now=NOW):
-    return [(finding.question.name, finding.count) for finding in doctor.examine(now) if finding.question.broken]
+    return [
+        (finding.question.name, finding.count) for finding in doctor.examine(now) if finding.question.broken
+    ]
 
 
 def reached():
@@ -92,12 +94,19 @@ def test_no_window_of_any_rule_is_ever_exceeded_by_four_threads_and_two_campaign
     for step in range(12):
         at = NOW + step * 15 * HOUR
         make.ran_until(at)
-        in_threads(4, lambda n, at=at: dispatch.dispatch_channel((mail, text)[n % 2].pk, now=at, worker=f"w{n}"))
+        in_threads(
+            4, lambda n, at=at: dispatch.dispatch_channel((mail, text)[n % 2].pk, now=at, worker=f"w{n}")
+        )
     make.ran_until(NOW + 13 * DAY)
     dispatch.sweep(NOW + 13 * DAY)
     contacts = reached()
     assert sum(len(found) for found in contacts.values()) > 200
-    assert {customer: over(rule, found) for customer, found in contacts.items() for rule in rules if over(rule, found)} == {}
+    assert {
+        customer: over(rule, found)
+        for customer, found in contacts.items()
+        for rule in rules
+        if over(rule, found)
+    } == {}
     assert make.states(None, state__in=["planned", "claimed"]) == {}
     assert broken_promises(NOW + 13 * DAY) == []
 
@@ -153,7 +162,7 @@ def test_contacts_older_than_every_rule_are_trimmed_by_time():
     make.rule(50, 200)
     found = make.campaign([channel], touches=20, gap_hours=0, days=60)
     make.released(found, people, touches=20, every=2 * DAY)
-    for day in range(0, 40):
+    for day in range(40):
         dispatch.dispatch_channel(channel.pk, now=NOW + day * DAY)
     state = ContactState.objects.get()
     assert make.states(found) == {"sent": 20}
@@ -168,7 +177,7 @@ def test_a_rule_longer_than_any_before_takes_force_after_a_rebuild_from_attempts
     people = make.customers(1)
     found = make.campaign([channel], touches=12, gap_hours=0, days=60)
     make.released(found, people, touches=12, every=3 * DAY)
-    for day in range(0, 31):
+    for day in range(31):
         dispatch.dispatch_channel(channel.pk, now=NOW + day * DAY)
     assert len(wire.log) == 11
     assert len(ContactState.objects.get().recent_at) < 11
@@ -213,7 +222,12 @@ def test_rules_are_narrowed_by_medium_channel_and_brand():
     make.rule(1, 24, active=False)
     make.rule(1, 24, in_force_at=NOW + HOUR)
     rules = pressure.rules_in_force(NOW)
-    assert [rule.channels for rule in rules] == [None, (text.pk,), (mail.pk,), tuple(sorted((mail.pk, text.pk)))]
+    assert [rule.channels for rule in rules] == [
+        None,
+        (text.pk,),
+        (mail.pk,),
+        tuple(sorted((mail.pk, text.pk))),
+    ]
     assert len(pressure.applying(rules, mail.pk)) == 3
 
 

@@ -126,7 +126,9 @@ def test_an_exit_cancels_what_is_unsent_on_all_channels_and_asks_platforms_to_dr
     told(mail, kind, reference=f"ref-{Attempt.objects.get(customer_id=people[0]).id}")
     responses.drain(now=LATER)
     gone = make.states(found, customer_id=people[0])
-    closed = {"gap:opted_out": 2, "released:exit": 3} if kind in ("opt_out", "complaint") else {"released:exit": 5}
+    closed = (
+        {"gap:opted_out": 2, "released:exit": 3} if kind in ("opt_out", "complaint") else {"released:exit": 5}
+    )
     assert gone == {"sent": 1} | closed
     assert make.states(found, customer_id=people[1]) == {"sent": 1, "planned": 5}
     member = Member.objects.get(customer_id=people[0])
@@ -257,7 +259,9 @@ def test_who_reacts_after_all_is_no_longer_waiting():
     silent_campaign([channel], people)
     run_days([channel], 4)
     assert Member.objects.get().state == "waiting"
-    told(channel, "reply", at=NOW + 5 * DAY, identity_kind="email", identity_value=f"c{people[0]}@example.com")
+    told(
+        channel, "reply", at=NOW + 5 * DAY, identity_kind="email", identity_value=f"c{people[0]}@example.com"
+    )
     responses.drain(now=NOW + 5 * DAY)
     assert Member.objects.get().state == "active"
 
@@ -285,7 +289,13 @@ def test_clicks_of_a_scanner_never_drive_anything():
 
 def test_values_of_responses_are_kept():
     channel, found, _person = sent()
-    told(channel, "conversion", reference=f"ref-{Attempt.objects.get().id}", value=Decimal("12.5"), currency="CNY")
+    told(
+        channel,
+        "conversion",
+        reference=f"ref-{Attempt.objects.get().id}",
+        value=Decimal("12.5"),
+        currency="CNY",
+    )
     responses.drain(now=LATER)
     row = Response.objects.get()
     assert (row.value, row.currency, row.campaign_id) == (Decimal("12.5000"), "CNY", found.pk)

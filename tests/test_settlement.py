@@ -49,7 +49,9 @@ def money():
 
 
 def all_is_well():
-    assert [(finding.question.name, finding.count) for finding in doctor.examine(NOW) if finding.question.broken] == []
+    assert [
+        (finding.question.name, finding.count) for finding in doctor.examine(NOW) if finding.question.broken
+    ] == []
 
 
 def test_a_receipt_by_the_providers_reference_settles_the_attempt_it_names():

@@ -102,7 +102,9 @@ def test_four_workers_never_spend_more_than_there_is(seed):
     make.released(found, make.customers(60, ("email", "sms")))
     for step in range(4):
         at = NOW + step * 11 * MINUTE
-        in_threads(4, lambda n, at=at: dispatch.dispatch_channel((mail, text)[n % 2].pk, now=at, worker=f"w{n}"))
+        in_threads(
+            4, lambda n, at=at: dispatch.dispatch_channel((mail, text)[n % 2].pk, now=at, worker=f"w{n}")
+        )
         for budget in Budget.objects.filter(campaign=found):
             assert budget.spent + budget.leased <= budget.amount
     for step in range(4, 12):  # what refusals gave back is used as well

@@ -36,7 +36,9 @@ def kill(*_args, **_fields):
 
 
 def broken_promises(now):
-    return [(finding.question.name, finding.count) for finding in doctor.examine(now) if finding.question.broken]
+    return [
+        (finding.question.name, finding.count) for finding in doctor.examine(now) if finding.question.broken
+    ]
 
 
 def test_a_worker_killed_during_a_call_leaves_its_batch_unknown_and_nothing_is_sent_again():
@@ -184,7 +186,9 @@ def test_a_paused_channel_or_channel_plan_is_no_other_than_a_paused_campaign():
     dispatch.tick(lambda _channel: None, NOW)
     found.channel_plans.update(paused_at=NOW)
     for half_hour in range(1, 8):
-        dispatch.tick(lambda number: dispatch.dispatch_channel(number, now=NOW), NOW + half_hour * 30 * MINUTE)
+        dispatch.tick(
+            lambda number: dispatch.dispatch_channel(number, now=NOW), NOW + half_hour * 30 * MINUTE
+        )
     found.channel_plans.update(paused_at=None)
     dispatch.dispatch_channel(channel.pk, now=NOW + 4 * HOUR)
     assert (Touch.objects.get().state, Touch.objects.get().due_at) == ("planned", NOW + DAY)
