@@ -138,6 +138,7 @@ class ReachTarget:
     brand_id: int
     medium: str
     note: Any = ""
+    purpose: str = "contact"  # upload: a list of people is given to a platform
 
 
 @dataclass(frozen=True, slots=True)

@@ -254,15 +254,17 @@ def estimate(found: QuerySet[Customer], *, exact: bool = False) -> Estimate:
         found = found.filter(bucket__lt=counting.SAMPLE_BUCKETS)
     scale = 10_000 / counting.SAMPLE_BUCKETS if sampled else 1
     wanted = targets()
-    reach = counting.reach(found, [counting.Asked(one.key, one.brand_id, one.medium) for one in wanted])
+    # Channels of one brand and medium reach the same people: each such pair is counted once.
+    key = {one.key: (one.brand_id, one.medium, one.purpose) for one in wanted}
+    reach = counting.reach(found, [counting.Asked(pair, *pair) for pair in dict.fromkeys(key.values())])
     rows = [
         Reached(
             one.label,
             one.note,
-            round(reach.reachable[one.key] * scale),
-            reach.reachable[one.key] / reach.total if reach.total else None,
-            round(reach.without_identity[one.key] * scale),
-            round(reach.without_consent[one.key] * scale),
+            round(reach.reachable[key[one.key]] * scale),
+            reach.reachable[key[one.key]] / reach.total if reach.total else None,
+            round(reach.without_identity[key[one.key]] * scale),
+            round(reach.without_consent[key[one.key]] * scale),
         )
         for one in wanted
     ]

@@ -15,8 +15,9 @@ class ChannelsConfig(AppConfig):
             home_cards,
             import_kinds,
             navigation,
+            reach_targets,
         )
-        from channels import audience_sync, cards, inbox
+        from channels import audience_sync, cards, inbox, reaching
         from channels.loads.receipts import RECEIPTS
         from channels.loads.spend import SPEND
         from channels.loads.wallets import BALANCES, WALLET
@@ -26,6 +27,7 @@ class ChannelsConfig(AppConfig):
         import_kinds.add("wallet", WALLET)
         import_kinds.add("balances", BALANCES)
 
+        reach_targets.add("channels", reaching.targets)
         followers.add(
             "channels.audiences",
             Follower(

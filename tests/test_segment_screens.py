@@ -251,3 +251,26 @@ def test_who_only_looks_is_offered_no_buttons(as_finance: Client) -> None:
     assert "Change the rule" not in page
     assert as_finance.get("/segments/new/").status_code == 403
     assert as_finance.post(f"/segments/{segment.pk}/archive/").status_code == 403
+
+
+@pytest.mark.django_db
+def test_reach_is_told_for_the_channels_there_are_and_upload_is_a_purpose_of_its_own() -> None:
+    from channels.models import Channel
+
+    brand = default_brand()
+    load(
+        "customers",
+        "name,phone,consent_sms,consent_upload\nAnn,13812345678,yes,no\nBob,13912345678,yes,yes\nCid,13712345678,,\n",
+    )
+    common = {"brand": brand, "adapter": "manual", "guarantee": "immediate"}
+    for name, medium, observability in (
+        ("SMS A", "sms", "person_observed"),
+        ("SMS B", "sms", "person_observed"),
+        ("Ads", "social", "person_targeted"),
+        ("Posters", "other", "placement"),
+    ):
+        Channel.objects.create(
+            name=name, medium=medium, observability=observability, domain="private", **common
+        )
+    told = {row.label: row.n for row in segments_saved.estimate(compiling.people()).rows}
+    assert told == {"SMS A": 2, "SMS B": 2, "Ads": 1}
