@@ -101,7 +101,9 @@ def test_dispatch_and_drain_work_as_commands_without_celery():
     call_command("dispatch", "--once", "--json", stdout=out)
     assert json.loads(out.getvalue())["accepted"] == 2
     for message in wire.log:
-        event = Inbound(f"d{message.attempt_id}", now, receipt=Receipt.DELIVERED, reference=f"ref-{message.attempt_id}")
+        event = Inbound(
+            f"d{message.attempt_id}", now, receipt=Receipt.DELIVERED, reference=f"ref-{message.attempt_id}"
+        )
         inbox.store(channel, [event], now)
     out = StringIO()
     call_command("drain", stdout=out)

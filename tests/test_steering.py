@@ -26,7 +26,9 @@ class Platform:
         self.flights: list[Flight] = []
 
     def channel(self, **fields):
-        adapter = install(Wire(guarantee=Guarantee.AGGREGATE, observability=Observability.PERSON_TARGETED, kinds=("phone",)))
+        adapter = install(
+            Wire(guarantee=Guarantee.AGGREGATE, observability=Observability.PERSON_TARGETED, kinds=("phone",))
+        )
 
         def sync_audience(_self, external_id, name, add, remove):
             self.members |= {change.value for change in add}
@@ -167,7 +169,12 @@ def test_a_held_call_is_a_task_of_an_employee_and_the_report_settles_it():
     assert make.states(found) == {"held": 4}
     assert people_tasks.make(NOW) == 4
     assert people_tasks.make(NOW) == 0
-    assert sorted(PeopleTask.objects.values_list("employee__external_id", flat=True)) == ["e0", "e0", "e1", "e1"]
+    assert sorted(PeopleTask.objects.values_list("employee__external_id", flat=True)) == [
+        "e0",
+        "e0",
+        "e1",
+        "e1",
+    ]
     first, second, third, _fourth = PeopleTask.objects.order_by("id")
     people_tasks.report(first, reached=True, outcome="interested", now=NOW + HOUR)
     people_tasks.report(second, reached=False, outcome="no answer", now=NOW + HOUR)
@@ -231,7 +238,9 @@ def test_events_are_acknowledged_only_after_they_are_stored(monkeypatch):
     wire = Wire(poll=lambda references: [Inbound("k1", NOW, receipt=Receipt.DELIVERED, reference="x")])
     channel = make.channel(wire=wire)
     adapter = type(polling.adapter_for(channel))
-    monkeypatch.setattr(adapter, "acknowledge", lambda self: stored_at_acknowledge.append(InboxEvent.objects.count()))
+    monkeypatch.setattr(
+        adapter, "acknowledge", lambda self: stored_at_acknowledge.append(InboxEvent.objects.count())
+    )
     monkeypatch.setattr(polling, "ROUNDS", 2)
     polling.poll(channel, NOW)
     assert stored_at_acknowledge == [1, 1]
