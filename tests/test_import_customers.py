@@ -1,5 +1,8 @@
 """Customers from files: who is who, what changes, what is refused, and that twice is once."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections import defaultdict
@@ -487,3 +490,60 @@ def test_the_command_tells_what_came_in_and_writes_the_bad_rows(tmp_path: Any, c
         call_command("import", "customers", str(tmp_path / "none.csv"))
     with pytest.raises(CommandError, match="no brand 'x'"):
         call_command("import", "customers", str(file), "--brand", "x")
+
+
+# Killed ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_load_killed_at_any_moment_leaves_all_or_nothing(tmp_path: Any) -> None:
+    rows = 20_000
+    file = tmp_path / "people.csv"
+    file.write_text(
+        "phone,email,name,consent_sms\n" + "".join(f"138{n:08d},u{n}@b.cn,N{n},yes\n" for n in range(rows))
+    )
+    for patience in (0.0, 0.15, 0.4, 0.8):
+        done = _killed(["import", "customers", str(file)], patience)
+        assert Customer.objects.count() == Identity.objects.count() / 2 == Consent.objects.count()
+        assert Customer.objects.count() in ((rows,) if done else (0, rows))
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_class WHERE relname ~ '^import_[0-9]+_'")
+            assert cursor.fetchone() == (0,)
+    assert sum(counts(load("customers", file.read_bytes()))) == rows
+    assert Customer.objects.count() == rows
+    assert ContactState.objects.count() == rows
+
+
+def _killed(arguments: list[str], patience: float) -> bool:
+    """Run a command against the test's database; kill -9 it a while after its batch is there. Had it ended?"""
+    one = connection.settings_dict
+    url = f"postgresql://{one['USER']}:{one['PASSWORD']}@/{one['NAME']}?host={one['HOST']}&port={one['PORT']}"
+    before = ImportBatch.objects.count()
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", *arguments],
+        env=os.environ | {"DATABASE_URL": url},
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while (
+            ImportBatch.objects.count() == before and process.poll() is None and time.monotonic() < deadline
+        ):
+            time.sleep(0.01)
+        assert ImportBatch.objects.count() == before + 1
+        time.sleep(patience)
+        ended = process.poll() is not None
+    finally:
+        process.kill()
+        process.wait(30)
+    # The server learns of it when it next speaks to its client.
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            if cursor.fetchone() == (0,):
+                break
+        time.sleep(0.05)
+    return ended
