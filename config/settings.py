@@ -157,7 +157,7 @@ USE_I18N = True
 USE_TZ = True
 TIME_ZONE = env.text("EVENREACH_ZONE", "Asia/Shanghai")
 # Numbers for people are grouped by filters (count, decimal, money): ids in forms and addresses never are.
-USE_THOUSAND_SEPARATOR = True
+USE_THOUSAND_SEPARATOR = False
 DEFAULT_CURRENCY = env.text("EVENREACH_CURRENCY", "CNY")
 
 # Campaigns

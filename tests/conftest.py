@@ -6,8 +6,13 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from django.test import Client
+
+# A busy machine is no failure; a test that hangs ends by its time-out.
+hypothesis.settings.register_profile("evenreach", deadline=None)
+hypothesis.settings.load_profile("evenreach")
 
 ROOT = Path(__file__).resolve().parent.parent
 ROLES = {"marketer": "marketer", "approver": "approver", "channels": "channel_admin", "finance": "finance"}

@@ -302,7 +302,7 @@ def test_a_large_first_load_fills_bare_tables_and_leaves_them_whole(monkeypatch:
             cursor.execute(
                 "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = ANY (%(t)s::regclass[]) "
                 "UNION ALL SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index "
-                "WHERE indrelid = ANY (%(t)s::regclass[]) ORDER BY 1",
+                "WHERE indrelid = ANY (%(t)s::regclass[]) ORDER BY 1, 2",
                 {"t": list(persons.BORN_TABLES)},
             )
             return cursor.fetchall()
