@@ -23,7 +23,16 @@ def test_nothing_is_sent_twice_or_over_or_lost_when_everything_is_killed():
     assert done.stdout.strip(), done.stderr[-3000:]
     found = json.loads(done.stdout)
     assert (found["finished"], found["kills"], found["touches"]) == (True, 2, 480)
-    for name in ("sent_twice", "over", "lost", "stranger", "stateless", "expired", "refused", "unknown_arrived"):
+    for name in (
+        "sent_twice",
+        "over",
+        "lost",
+        "stranger",
+        "stateless",
+        "expired",
+        "refused",
+        "unknown_arrived",
+    ):
         assert found[name] == 0, found
     # What a dead worker was calling about is unknown for good: one call of each of its places.
     assert found["unknown"] <= 2 * PLACES * SMALLEST_CALL
