@@ -87,6 +87,14 @@ def opted_out(people: Iterable[tuple[int, int | None, str]], now: datetime) -> i
     return work() if connection.in_atomic_block else steadily(work)
 
 
+def from_stops(now: datetime) -> int:
+    """Touches that were under way when their campaign was stopped and came back unsent are let go."""
+    return sum(
+        release_touches(campaign_id, None, Cause.CAMPAIGN_STOPPED, now)
+        for campaign_id in queries.stopped(now)
+    )
+
+
 def from_orders(now: datetime) -> int:
     """People who bought leave the campaigns that a conversion ends; returns how many members exited."""
     clock, _made = Clock.objects.get_or_create(name="orders", defaults={"at": now - timedelta(days=1)})

@@ -5,8 +5,21 @@ import logging
 from celery import shared_task
 from django.utils import timezone
 
-from campaigns import dispatch, exits, lifecycle, people_tasks, polling, pressure, responses, steering
+from campaigns import (
+    dispatch,
+    exits,
+    lifecycle,
+    people_tasks,
+    polling,
+    pressure,
+    release,
+    responses,
+    steering,
+)
 from campaigns.dispatch import waking
+from campaigns.models import Campaign
+from campaigns.planner import PlanError
+from campaigns.vocabulary import CampaignState
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +92,17 @@ def follow_stages() -> None:
 def bring_policy_into_force() -> None:
     """New rules of the contact policy, once the contacts of their window are known."""
     pressure.bring_into_force(timezone.now())
+
+
+@shared_task
+def admit_joiners() -> None:
+    """People who joined the segment of a recurring or triggered campaign become members."""
+    kinds = (Campaign.Kind.RECURRING, Campaign.Kind.TRIGGERED)
+    for campaign in Campaign.objects.filter(state=CampaignState.RUNNING, kind__in=kinds).order_by("pk"):
+        try:
+            release.admit(campaign, timezone.now())
+        except PlanError as error:
+            log.warning("campaign %s admits nobody: %s", campaign.pk, error)
 
 
 @shared_task

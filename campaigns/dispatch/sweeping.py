@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 
-from campaigns import lateness, settlement, spending
+from campaigns import exits, lateness, settlement, spending
 from campaigns.queries import sweep as queries
 from campaigns.queries.settle import Settled
 from campaigns.retrying import steadily
@@ -31,6 +31,7 @@ class Swept:
 def sweep(now: datetime) -> Swept:
     """Close what nobody else will. Safe to run at any time, by any number of sweepers."""
     unknown, returned = _claims(now)
+    exits.from_stops(now)
     return Swept(unknown, returned, _unconfirmed(now), lateness.close_overdue(now), spending.expire(now))
 
 

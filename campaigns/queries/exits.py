@@ -105,6 +105,14 @@ GROUP BY m.campaign_id, m.customer_id
 ORDER BY m.campaign_id, m.customer_id
 """
 
+# A touch that was under way when its campaign was stopped, and came back unsent.
+STOPPED = """
+SELECT c.id FROM campaigns_campaign c
+WHERE c.state IN ('finished', 'reviewed') AND c.finished_at > %(now)s::timestamptz - interval '1 day'
+  AND EXISTS (SELECT FROM campaigns_touch t WHERE t.campaign_id = c.id AND t.state = 'planned')
+ORDER BY c.id
+"""
+
 STAGE_CHANGED = """
 SELECT m.campaign_id, m.customer_id
 FROM campaigns_member m
@@ -163,6 +171,11 @@ def opted_out(
 def buyers(since: datetime) -> list[tuple[int, int]]:
     """(campaign, member) of people who bought, told since then, in campaigns that a conversion ends."""
     return _rows(BUYERS, {"since": since})
+
+
+def stopped(now: datetime) -> list[int]:
+    """Campaigns that ended in the last day and have touches planned."""
+    return [row[0] for row in _rows(STOPPED, {"now": now})]
 
 
 def stage_changed(limit: int) -> list[tuple[int, int]]:
