@@ -74,12 +74,13 @@ def claim(
     with transaction.atomic(durable=True):
         at = _begin(now)
         pressure.hold_policy()
+        left = sending.limits.hold()
         rules = pressure.applying(pressure.rules_in_force(at), sending.channel.pk)
         rows = queries.claim(
             rules,
             sending.addresses,
             {
-                **sending.params(at, purse),
+                **sending.params(at, purse, left),
                 "token": token,
                 "most": most,
                 "scan": scan,
@@ -93,6 +94,8 @@ def claim(
             },
             sending.rivalled(rules),
         )
+        if left:
+            sending.limits.take(row.campaign_id for row in rows if row.decision == "claimed")
     return _told(token, at, rows)
 
 

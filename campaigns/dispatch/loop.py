@@ -294,9 +294,14 @@ class _Turn:
 
     def _record(self, facts: Sequence[Told], at: datetime) -> None:
         """What is known must not be lost with a connection: it is told again until the database is back."""
-        if facts:
-            steadily(lambda: settlement.apply(facts, at), PATIENCE)
-            self.dispatched.count(facts)
+        if not facts:
+            return
+        steadily(lambda: settlement.apply(facts, at), PATIENCE)
+        self.dispatched.count(facts)
+        unsent = [fact.campaign_id for fact in facts if fact.told in ("withdrawn", "throttled")]
+        if unsent and self.sending:
+            limits = self.sending.limits
+            steadily(lambda: limits.take(unsent, -1), PATIENCE)
 
     def _stop_channel(self, channel: Channel, reason: str) -> None:
         steadily(lambda: states.stop(channel, reason), PATIENCE)

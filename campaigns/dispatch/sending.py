@@ -8,10 +8,11 @@ from typing import Any
 
 from audiences.contact_state import forms
 from audiences.vocabulary import permission_key
-from campaigns import hours, lateness, pressure
+from campaigns import hours, lateness, pressure, quotas
 from campaigns.addressing import addressed_by
 from campaigns.models import ChannelPlan
 from campaigns.queries import claim as queries
+from campaigns.quotas import Limits
 from campaigns.spending import Purse
 from channels.models import Channel
 from channels.vocabulary import Guarantee
@@ -30,6 +31,7 @@ class Sending:
     priorities: dict[int, int]
     windows: dict[int, list[hours.Window]]
     addresses: list[tuple[str, str | None]]
+    limits: Limits
     rivals: list[tuple[int, int, int]] = field(default_factory=list)
 
     @property
@@ -54,8 +56,12 @@ class Sending:
                 told["opens_at"].append(opens_at)
         return told
 
-    def params(self, now: datetime, purse: Purse) -> dict[str, Any]:
+    def params(self, now: datetime, purse: Purse, left: Mapping[int, int]) -> dict[str, Any]:
+        """What the claim is told. ``left``: messages of the day, of what is limited."""
         return {
+            "day_left": [left.get(campaign_id) for campaign_id in self.campaigns],
+            "channel_left": left.get(quotas.ALL, quotas.UNLIMITED),
+            "next_day": self.limits.next_day,
             "now": now,
             "channel": self.channel.pk,
             "campaigns": self.campaigns,
@@ -99,6 +105,7 @@ def read(channel_id: int, now: datetime) -> Sending | None:
             if plan_id in plans
         },
         addresses=addressed_by(channel),
+        limits=quotas.limits(channel, plans.values(), now),
         rivals=queries.rivals(min(priorities.values())),
     )
 

@@ -9,7 +9,7 @@ from campaigns.models.campaign import (
     Round,
 )
 from campaigns.models.content import Message, MessageVariant, MessageVersion, Mode, Offer, OfferGrant
-from campaigns.models.dispatch import Clock, DispatchClaim
+from campaigns.models.dispatch import Clock, DayCount, DispatchClaim
 from campaigns.models.frequency import (
     ApprovedOrdinal,
     Budget,
@@ -41,6 +41,7 @@ __all__ = [
     "CampaignVersion",
     "ChannelPlan",
     "Clock",
+    "DayCount",
     "DispatchClaim",
     "FrequencyTarget",
     "Member",

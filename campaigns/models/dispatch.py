@@ -42,3 +42,21 @@ class Clock(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class DayCount(models.Model):
+    """Messages claimed on a limited channel on a day of the installation's zone; by one campaign, or by all (0)."""
+
+    channel_id = models.IntegerField()
+    campaign_id = models.BigIntegerField(default=0)
+    day = models.DateField()
+    taken = models.IntegerField(default=0)
+
+    class Meta:
+        db_table = "campaigns_day_count"
+        constraints = (
+            models.UniqueConstraint(fields=("channel_id", "day", "campaign_id"), name="a_day_is_counted_once"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.channel_id} {self.day}: {self.taken}"

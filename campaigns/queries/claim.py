@@ -29,8 +29,8 @@ from campaigns.queries.pressure import Window, frees_at_sql
 CLAIM = """
 WITH running AS MATERIALIZED (
     SELECT given.*, c.silent_touches
-    FROM unnest(%(campaigns)s::bigint[], %(has_hours)s::boolean[], %(budgets)s::integer[], %(exhausted)s::boolean[])
-        AS given (campaign_id, has_hours, budgets, exhausted)
+    FROM unnest(%(campaigns)s::bigint[], %(has_hours)s::boolean[], %(budgets)s::integer[], %(exhausted)s::boolean[],
+        %(day_left)s::integer[]) AS given (campaign_id, has_hours, budgets, exhausted, day_left)
     JOIN campaigns_campaign c ON c.id = given.campaign_id AND c.state = 'running'
     JOIN campaigns_channelplan p
         ON p.campaign_id = given.campaign_id AND p.channel_id = %(channel)s AND p.paused_at IS NULL
@@ -88,7 +88,7 @@ locked AS MATERIALIZED (
     FOR NO KEY UPDATE OF s SKIP LOCKED
 ),
 judged AS (
-    SELECT f.*, m.zone, h.opens_at, e.rested_at, e.waits_until, e.waits_because, r.budgets, r.exhausted,
+    SELECT f.*, m.zone, h.opens_at, e.rested_at, e.waits_until, e.waits_because, r.budgets, r.exhausted, r.day_left,
            CASE
                WHEN f.deadline_at <= %(now)s THEN 'late'
                WHEN m.state <> 'active' THEN 'left:' || m.state
@@ -149,6 +149,8 @@ addressed AS (
 ranked AS (
     SELECT a.*,
            row_number() OVER (PARTITION BY a.fits ORDER BY a.priority DESC, a.due_at, a.id) AS place,
+           row_number() OVER (
+               PARTITION BY a.fits, a.campaign_id ORDER BY a.priority DESC, a.due_at, a.id) AS own_place,
            sum(a.reserved) OVER (
                PARTITION BY a.fits, a.campaign_id ORDER BY a.priority DESC, a.due_at, a.id) AS taken
     FROM (SELECT *, verdict = 'fits' AND identity_id IS NOT NULL AS fits FROM addressed) AS a
@@ -160,6 +162,7 @@ decided AS MATERIALIZED (
                CASE
                    WHEN r.verdict <> 'fits' THEN r.verdict
                    WHEN NOT r.fits THEN 'no_identity'
+                   WHEN r.place > %(channel_left)s OR r.own_place > r.day_left THEN 'capacity'
                    WHEN r.place > %(most)s THEN 'later'
                    WHEN r.budgets = 0 OR r.reserved = 0 THEN 'claimed'
                    WHEN money.leases = r.budgets AND money.amount >= r.taken THEN 'claimed'
@@ -185,7 +188,7 @@ moved AS (
             ELSE '' END,
         deferred = CASE
             WHEN d.decision IN ('pressure', 'yields') THEN 'pressure'
-            WHEN d.decision IN ('hours', 'budget') THEN d.decision
+            WHEN d.decision IN ('hours', 'budget', 'capacity') THEN d.decision
             WHEN d.decision = 'order' THEN coalesce(nullif(d.waits_because, ''), d.deferred)
             WHEN d.decision = 'claimed' THEN ''
             ELSE d.deferred END,
@@ -196,13 +199,14 @@ moved AS (
                     THEN least(d.frees_at, %(now)s + interval '1 hour') ELSE d.frees_at END
             WHEN d.decision = 'yields' THEN %(now)s + interval '20 seconds'
             WHEN d.decision = 'hours' THEN d.opens_at
+            WHEN d.decision = 'capacity' THEN %(next_day)s
             WHEN d.decision = 'budget' THEN %(now)s + interval '10 minutes'
             WHEN d.decision = 'order' THEN
                 least(d.waits_until, greatest(%(now)s + interval '1 minute', t.deadline_at - interval '5 minutes'))
             WHEN d.decision = 'apart' THEN d.rested_at
             ELSE t.due_at END),
         attempts = t.attempts + (d.decision = 'claimed')::integer,
-        state_at = CASE WHEN d.decision IN ('pressure', 'yields', 'hours', 'budget', 'order', 'apart')
+        state_at = CASE WHEN d.decision IN ('pressure', 'yields', 'hours', 'budget', 'capacity', 'order', 'apart')
             THEN t.state_at ELSE %(now)s END
     FROM decided d
     WHERE t.campaign_id = d.campaign_id AND t.id = d.id AND t.campaign_id = ANY (%(campaigns)s::bigint[])

@@ -1,0 +1,41 @@
+"""How many messages of a day are taken, on channels that have a limit."""
+
+from collections.abc import Sequence
+from datetime import date
+
+from django.db import connection
+
+OPEN = """
+INSERT INTO campaigns_day_count (channel_id, campaign_id, day, taken)
+SELECT %(channel)s, campaign, %(day)s, 0 FROM unnest(%(campaigns)s::bigint[]) AS campaign
+ORDER BY campaign
+ON CONFLICT (channel_id, day, campaign_id) DO NOTHING
+"""
+HOLD = """
+SELECT campaign_id, taken FROM campaigns_day_count
+WHERE channel_id = %(channel)s AND day = %(day)s AND campaign_id = ANY (%(campaigns)s::bigint[])
+ORDER BY campaign_id FOR NO KEY UPDATE
+"""
+ADD = """
+UPDATE campaigns_day_count c SET taken = greatest(0, c.taken + t.n)
+FROM unnest(%(campaigns)s::bigint[], %(numbers)s::integer[]) AS t (campaign_id, n)
+WHERE c.channel_id = %(channel)s AND c.day = %(day)s AND c.campaign_id = t.campaign_id
+"""
+
+
+def hold(channel_id: int, day: date, campaigns: Sequence[int]) -> dict[int, int]:
+    """Campaign → messages taken on that day; the counts are locked until the transaction ends."""
+    params = {"channel": channel_id, "day": day, "campaigns": sorted(campaigns)}
+    with connection.cursor() as cursor:
+        cursor.execute(OPEN, params)
+        cursor.execute(HOLD, params)
+        return dict(cursor.fetchall())
+
+
+def add(channel_id: int, day: date, campaigns: Sequence[int], numbers: Sequence[int]) -> int:
+    """Counts of these campaigns, changed by these numbers."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            ADD, {"channel": channel_id, "day": day, "campaigns": list(campaigns), "numbers": list(numbers)}
+        )
+        return cursor.rowcount

@@ -1,0 +1,62 @@
+"""Messages a day: of a channel, whoever sends, and of one campaign on it.
+
+Days are those of the installation's zone, as in the plan. A claim on a limited channel holds the counts of the
+day while it claims, so the limit is exact under any number of workers; what came back unsent is given back.
+"""
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from django.conf import settings
+from django.db import transaction
+
+from campaigns.hours import zone_info
+from campaigns.models import ChannelPlan
+from campaigns.queries import quotas as queries
+from channels.models import Channel, ChannelCapacity
+
+ALL = 0  # in the place of a campaign: the whole channel
+UNLIMITED = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a channel and the campaigns on it may send on one day; nothing in ``most`` is unlimited."""
+
+    channel_id: int
+    day: dt.date
+    next_day: dt.datetime  # when the next one begins
+    most: dict[int, int] = field(default_factory=dict)
+
+    def hold(self) -> dict[int, int]:
+        """What is left, of each that is limited. The counts stay locked until the claim's transaction ends."""
+        if not self.most:
+            return {}
+        taken = queries.hold(self.channel_id, self.day, list(self.most))
+        return {campaign_id: max(0, most - taken.get(campaign_id, 0)) for campaign_id, most in self.most.items()}
+
+    def take(self, campaigns: Iterable[int], sign: int = 1) -> None:
+        """Count what was claimed, one entry a message; with −1 what came back unsent."""
+        counted = Counter(campaigns)
+        numbers = {campaign_id: sign * n for campaign_id, n in counted.items() if campaign_id in self.most}
+        if ALL in self.most:
+            numbers[ALL] = sign * counted.total()
+        if any(numbers.values()):
+            with transaction.atomic():
+                queries.add(self.channel_id, self.day, list(numbers), list(numbers.values()))
+
+
+def limits(channel: Channel, plans: Iterable[ChannelPlan], now: dt.datetime) -> Limits:
+    """The limits of the day ``now`` is in."""
+    zone = zone_info(settings.TIME_ZONE)
+    day = now.astimezone(zone).date()
+    next_day = dt.datetime.combine(day + dt.timedelta(days=1), dt.time.min, tzinfo=zone).astimezone(dt.UTC)
+    found = Limits(channel.pk, day, next_day)
+    own = ChannelCapacity.objects.filter(channel=channel, day=day).values_list("messages", flat=True).first()
+    capacity = channel.daily_capacity if own is None else own
+    if capacity is not None:
+        found.most[ALL] = capacity
+    found.most.update({plan.campaign_id: plan.daily_limit for plan in plans if plan.daily_limit is not None})
+    return found
