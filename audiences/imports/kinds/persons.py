@@ -27,6 +27,7 @@ LARGE = 50_000
 """From so many births on, when they are most of all customers, the tables are filled bare."""
 
 BORN_TABLES = ("audiences_customer", "audiences_contactstate", "audiences_identity")
+KEYLESS = ("audiences_identity",)
 
 CUSTOMERS = """
 INSERT INTO audiences_customer (id, name, name_sort, gender, birth_date, birth_calendar, language, zone, country,
@@ -38,9 +39,9 @@ FROM ({faces}) f
 CONTACT_STATES = """
 INSERT INTO audiences_contactstate
     (customer_id, allowed, blocked, erased, absorbed, recent_attempts, recent_channels, recent_at)
-SELECT DISTINCT customer_id, '{}'::varchar[], '{}'::varchar[], false, false, '{}'::bigint[], '{}'::integer[],
+SELECT customer_id, '{}'::varchar[], '{}'::varchar[], false, false, '{}'::bigint[], '{}'::integer[],
     '{}'::timestamptz[]
-FROM {work:persons} WHERE born {alone}
+FROM {work:persons} WHERE born AND line = leader
 """
 BLANK = """
 SELECT DISTINCT customer_id, '' AS name, '' AS gender, NULL::date AS birth_date, 'solar' AS birth_calendar,
@@ -272,11 +273,12 @@ def bear(staged: Staged, faces: str, tangled: bool, **params: object) -> int:
     )[0][0]
     staged.execute("CREATE UNLOGGED TABLE {work:told} (customer_id bigint)")
     try:
-        with bare(BORN_TABLES, when=born >= LARGE and existing <= born) as is_bare:
+        first = born >= LARGE and existing <= born
+        with bare(BORN_TABLES, when=first, keyless=KEYLESS) as is_bare:
             if born:
                 staged.execute(CUSTOMERS.replace("{faces}", faces), **params)
             if born and is_bare:
-                staged.execute(CONTACT_STATES.replace("{alone}", "" if tangled else "AND line = leader"))
+                staged.execute(CONTACT_STATES)
             _identities(staged, tangled, "" if is_bare else "ON CONFLICT DO NOTHING")
     except IntegrityError as error:
         if (
