@@ -120,6 +120,7 @@ class _Turn:
         self.dispatched = Dispatched()
         self.counted: Counter[str] = Counter()
         self.sending: Sending | None = None
+        self.words: Words | None = None
         self.read_at = 0.0
         self.average: dict[int, Decimal] = {}  # campaign → mean reserve of its touches
         self.money: dict[int, Decimal] = {}  # campaign → what the purse still has
@@ -172,6 +173,7 @@ class _Turn:
             self.read_at = time.monotonic()
             if self.sending:
                 self.purse.bind(self.sending.campaigns)
+                self.words = Words(self.sending)
         return self.sending
 
     def _tokens(self, sending: Sending, wanted: int, ends: float) -> int:
@@ -221,7 +223,7 @@ class _Turn:
 
     def _call(self, sending: Sending, adapter: BaseAdapter, pace: Pace, claim: Claim) -> None:
         started = time.monotonic()
-        words = Words(sending)
+        words = self.words or Words(sending)
         left = list(claim.touches)
         handed = 0
         while left:

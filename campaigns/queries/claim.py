@@ -267,7 +267,9 @@ SENDING = """
 SELECT c.id, c.priority, p.id
 FROM campaigns_campaign c
 JOIN campaigns_channelplan p ON p.campaign_id = c.id AND p.channel_id = %(channel)s AND p.paused_at IS NULL
-WHERE c.state = 'running' AND (c.starts_at IS NULL OR c.starts_at <= %(now)s)
+WHERE c.state = 'running' AND (c.starts_at IS NULL OR c.starts_at <= %(now)s) AND EXISTS (
+    SELECT FROM campaigns_touch t
+    WHERE t.campaign_id = c.id AND t.channel_id = %(channel)s AND t.state = 'planned' AND t.due_at <= %(now)s)
 ORDER BY c.id
 """
 
@@ -355,7 +357,7 @@ class _Less:
 
 
 def sending(channel_id: int, now: datetime) -> list[tuple[int, int, int]]:
-    """(campaign, its priority, its channel plan) of those that may send on this channel."""
+    """(campaign, its priority, its channel plan) of those that have a touch due on this channel."""
     return _rows(SENDING, {"channel": channel_id, "now": now})
 
 
