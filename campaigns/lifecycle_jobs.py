@@ -15,7 +15,7 @@ from campaigns.exits import release_touches
 from campaigns.models import Campaign, CampaignVersion
 from campaigns.planner import PlanError, make_plan
 from campaigns.queries import lifecycle as queries
-from campaigns.release import admit
+from campaigns.release import admit, extend
 from campaigns.release import release as write
 from campaigns.vocabulary import CampaignState, Cause
 
@@ -83,17 +83,20 @@ def wind_down(job: Job) -> Mapping[str, Any]:
 
 
 def change(job: Job) -> Mapping[str, Any]:
-    """Make unsent touches follow the approved change, then take in who joins by it."""
+    """Make unsent touches follow the approved change, give members what it adds, take in who joins by it."""
     campaign = Campaign.objects.get(pk=job.arguments["campaign"])
     version = CampaignVersion.objects.get(pk=job.arguments["version"])
-    report(job, 0, 2, _("Unsent touches follow the change"))
+    report(job, 0, 3, _("Unsent touches follow the change"))
     done: dict[str, Any] = changes.follow(campaign, version, timezone.now())
-    report(job, 1, 2, _("Taking in who joins"))
     try:
+        report(job, 1, 3, _("Members get what was added"))
+        more = extend(campaign, timezone.now())
+        report(job, 2, 3, _("Taking in who joins"))
         joined = admit(campaign, timezone.now())
     except PlanError as error:
         raise JobFailed(str(error)) from error
-    return {**done, "members": joined.members, "touches": joined.touches, "url": _live(campaign)}
+    touches = more.touches + joined.touches
+    return {**done, "members": joined.members, "touches": touches, "url": _live(campaign)}
 
 
 def _live(campaign: Campaign) -> str:

@@ -17,6 +17,7 @@ from campaigns.planner import problem, recover, solve
 from campaigns.planner.calendar import Calendar
 from campaigns.planner.causes import CODE
 from campaigns.planner.cost import TouchCost
+from campaigns.planner.given import Given
 from campaigns.planner.instance import Counts, Floats, Instance
 from campaigns.planner.limits import Contacts, Limit
 from campaigns.planner.people import People
@@ -66,12 +67,13 @@ def choose(
     model: ResponseModel,
     limits: Sequence[Limit],
     contacts: Contacts,
+    given: Given,
 ) -> Choice:
     """The choice for a campaign's objective."""
-    modelled = problem.build(spec, people, targets, calendar, costs, model, limits, contacts)
+    modelled = problem.build(spec, people, targets, calendar, costs, model, limits, contacts, given)
     everybody = recover.crowd(modelled.row, people.rank, modelled.instance.rows)
     if spec.objective == Campaign.Objective.COVERAGE:
-        return _most_people(modelled, everybody, targets)
+        return _most_people(modelled, everybody, targets, given)
     return _most_value(modelled, everybody)
 
 
@@ -87,12 +89,12 @@ def _most_value(modelled: Modelled, everybody: Crowd) -> Choice:
     )
 
 
-def _most_people(modelled: Modelled, everybody: Crowd, targets: Targets) -> Choice:
+def _most_people(modelled: Modelled, everybody: Crowd, targets: Targets, given: Given) -> Choice:
     # Whatever can be had is wanted here: what a touch costs counts in the budgets, not in its worth.
     instance = replace(modelled.instance, loss=np.zeros_like(modelled.instance.loss))
     whole = recover.best_within_groups(instance)
     complete = np.zeros(instance.rows, dtype=bool)
-    complete[modelled.row] = (targets.possible == targets.target).all(axis=1)
+    complete[modelled.row] = targets.within_reach(given)
     complete &= whole.any(axis=1) & ~_held_back(instance)
     worth = _value_of(instance, whole)
     value = np.where(complete, 1.0 + TIE * worth / max(1e-12, float(worth.max(initial=0.0))), 0.0)
@@ -174,7 +176,7 @@ def _causes(
     return found
 
 
-def bounds(choice: Choice, planned: Counts, people: People) -> list[dict[str, Any]]:
+def bounds(choice: Choice, planned: Counts) -> list[dict[str, Any]]:
     """The certificates: bound, value of what is planned in the end, and the gap between them."""
     found = []
     row = choice.modelled.row

@@ -14,6 +14,7 @@ from campaigns import definition, versions
 from campaigns.models import Campaign, Member, MemberTarget, Plan, Touch
 from campaigns.planner import calendar as calendars
 from campaigns.planner import cost, limits, people, prices, problem, recover, response_model, spec, targets
+from campaigns.planner import given as givens
 from campaigns.planner.causes import CODE, ORDER
 from campaigns.planner.errors import PlanError
 from campaigns.planner.instance import Counts, Floats, Instance
@@ -124,13 +125,14 @@ def _person(read: Spec, plan: Plan, customer_id: int) -> _Person | None:
     if len(found) == 0:
         return None
     limits_ = limits.read(read)
-    contacts = limits.fetch(read, limits_, found, audience, [customer_id])
+    given = givens.nothing(read, found)
+    contacts = limits.fetch(read, limits_, found, audience, other_than=read.campaign.pk, only=[customer_id])
     calendar = calendars.build(read, found.zones)
-    wanted = targets.set_targets(read, found, calendar)
+    wanted = targets.set_targets(read, found, calendar, given)
     worth = definition.as_amount(read.document["conversion_value"]) or cost.ZERO
     costs = [cost.of(channel, read.begins.date(), worth) for channel in read.channels]
     model = response_model.read(read)
-    modelled = problem.build(read, found, wanted, calendar, costs, model, limits_, contacts)
+    modelled = problem.build(read, found, wanted, calendar, costs, model, limits_, contacts, given)
     known = {entry["limit"]: entry["prices"] for entry in plan.prices}
     phases = max((len(one) for one in known.values()), default=1)
     own = [known.get(prices.key(read, resource), [0.0] * phases) for resource in modelled.resources]

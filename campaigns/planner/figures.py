@@ -41,12 +41,14 @@ def fill(plan: Plan, outcome: Outcome) -> list[PlanCell]:
     plan.audience = len(people)
     plan.held_out = int(people.held_out.sum())
     plan.target = int(wanted.target.sum(dtype=np.int64))
-    plan.touches = len(placed)
+    plan.touches = int(outcome.planned.sum(dtype=np.int64))
     plan.reach = int((outcome.planned.sum(axis=1, dtype=np.int64) > 0).sum())
     has_target = wanted.target.sum(axis=1, dtype=np.int64) > 0
     plan.full_reach = int((has_target & (outcome.planned >= wanted.target).all(axis=1)).sum())
     plan.expected_cost = _money(float((going * expected[placed.cell]).sum()))
     plan.greatest_cost = _money(float(greatest[placed.cell].sum()))
+    gone = sum(outcome.committed.values(), Decimal(0))
+    plan.expected_cost, plan.greatest_cost = plan.expected_cost + gone, plan.greatest_cost + gone
     plan.expected_revenue = _money(float(revenue.sum()))
     plan.gaps = _gaps(wanted.target.astype(np.int64) - outcome.planned, outcome.cause)
 
@@ -63,6 +65,7 @@ def fill(plan: Plan, outcome: Outcome) -> list[PlanCell]:
             planned = outcome.planned[of_stage, column]
             target = wanted.target[of_stage, column]
             days, counts = np.unique(day_of[mine], return_counts=True)
+            before = outcome.committed.get((spec.channels[cell.channel].id, cell.round, name), Decimal(0))
             cells.append(
                 PlanCell(
                     plan=plan,
@@ -74,8 +77,8 @@ def fill(plan: Plan, outcome: Outcome) -> list[PlanCell]:
                     reach=int((planned > 0).sum()),
                     target=int(target.sum(dtype=np.int64)),
                     touches=int(planned.sum(dtype=np.int64)),
-                    expected_cost=_money(float(going[mine].sum() * expected[column])),
-                    greatest_cost=_money(float(mine.sum() * greatest[column])),
+                    expected_cost=before + _money(float(going[mine].sum() * expected[column])),
+                    greatest_cost=before + _money(float(mine.sum() * greatest[column])),
                     value=float(worth[mine].sum()),
                     gaps=_gaps(target.astype(np.int64) - planned, outcome.cause[of_stage, column]),
                     day_touches={

@@ -36,7 +36,7 @@ class Instance:
 
     n: NDArray[np.int64]
     worth: Floats
-    kind: NDArray[np.int16]  # the class q of each row
+    kind: NDArray[np.int32]  # the class q of each row
     possible: Counts
     cell: NDArray[np.int16]
     ordinal: NDArray[np.int16]

@@ -98,9 +98,15 @@ def _may_bind(spec: Spec, limit: Limit) -> bool:
 
 
 def fetch(
-    spec: Spec, limits: Sequence[Limit], people: People, audience: str, only: Sequence[int] | None = None
+    spec: Spec,
+    limits: Sequence[Limit],
+    people: People,
+    audience: str,
+    *,
+    other_than: int,
+    only: Sequence[int] | None = None,
 ) -> Contacts:
-    """What takes places of these people already: contacts sent, and touches other campaigns have planned."""
+    """What takes places of these people already: contacts sent, and planned touches of all campaigns but one."""
     rows = []
     rolling = [n for n, limit in enumerate(limits) if limit.cause == CODE[Cause.PRESSURE]]
     quotas = [n for n, limit in enumerate(limits) if limit.cause == CODE[Cause.PLATFORM_RULE]]
@@ -108,7 +114,7 @@ def fetch(
     if rolling:
         found = queries.fetch_contacts(
             audience,
-            campaign_id=spec.campaign.pk,
+            campaign_id=other_than,
             since=spec.begins - reach,
             now=spec.now,
             until=spec.ends_at + reach,
@@ -121,7 +127,7 @@ def fetch(
         )
         found = queries.fetch_quota_used(
             audience,
-            campaign_id=spec.campaign.pk,
+            campaign_id=other_than,
             channels=sorted({channel for n in quotas for channel in limits[n].channels or ()}),
             since=begins.replace(day=1) - dt.timedelta(days=7),
             now=spec.now,

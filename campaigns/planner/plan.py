@@ -43,7 +43,10 @@ def make_plan(
         job=job,
     )
     try:
-        outcome = work.compute(campaign, now=now, document=document, report=report)
+        # Of a released campaign only what a change adds is open; what members have is kept, and counted.
+        released = campaign.plans.filter(state=Plan.State.RELEASED).exists()
+        whom = work.MEMBERS if released else work.EVERYBODY
+        outcome = work.compute(campaign, now=now, document=document, report=report, whom=whom)
     except PlanError as error:
         Plan.objects.filter(pk=plan.pk).update(state=Plan.State.FAILED, error=str(error))
         raise

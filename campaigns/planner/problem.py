@@ -12,11 +12,12 @@ from campaigns.planner import limits as person_limits
 from campaigns.planner.calendar import UNLIMITED, Calendar
 from campaigns.planner.causes import CODE
 from campaigns.planner.cost import TouchCost
+from campaigns.planner.given import Given
 from campaigns.planner.instance import NO_CAP, Counts, Floats, Group, Instance
 from campaigns.planner.limits import Contacts, Limit
 from campaigns.planner.people import People
 from campaigns.planner.response_model import ResponseModel
-from campaigns.planner.spec import STAGES, Spec
+from campaigns.planner.spec import Spec
 from campaigns.planner.targets import Targets
 from campaigns.vocabulary import Cause
 
@@ -69,16 +70,19 @@ def worths(
     costs: Sequence[TouchCost],
     cell: NDArray[np.int16],
     ordinal: NDArray[np.int16],
+    stage: NDArray[np.int64],
+    given: NDArray[np.uint8],
 ) -> tuple[Floats, Floats]:
-    """(stages × items) margin expected of a touch for a person of usual worth, and the cost expected of it.
+    """(kinds × items) margin expected of a touch for a person of usual worth, and the cost expected of it.
 
-    Both count the chance that the sequence comes so far; touches that would cost more than they bring are worth
-    less than nothing, whoever gets them.
+    A kind has a stage and what it is ``given`` of each cell, behind which its items stand. Both numbers count the
+    chance that the sequence comes so far; touches that would cost more than they bring are worth less than nothing,
+    whoever gets them.
     """
     channel = np.array([spec.cells[c].channel for c in cell], dtype=np.int64)
-    place = np.minimum(ordinal, model.going.shape[2]) - 1
-    going = np.stack([model.going[channel, stage, place] for stage in range(len(STAGES))])
-    chance = np.stack([model.conversion[channel, stage, place] for stage in range(len(STAGES))])
+    place = np.minimum(ordinal[None, :] + given[:, cell].astype(np.int64), model.going.shape[2]) - 1
+    going = model.going[channel[None, :], stage[:, None], place]
+    chance = model.conversion[channel[None, :], stage[:, None], place]
     expected = np.array([float(costs[c].expected) for c in channel])
     return going * chance * model.conversion_value * model.margin_rate, going * expected[None, :]
 
@@ -166,6 +170,7 @@ def groups(
     calendar: Calendar,
     limits: Sequence[Limit],
     contacts: Contacts,
+    given: Given,
 ) -> list[Group]:
     """Caps over several cells, by person: contact policy and quotas by window, and the campaign's own cap.
 
@@ -179,7 +184,8 @@ def groups(
             found.append(_group(cells, cap, possible, limit.cause))
     if spec.person_cap is not None:
         everything = np.ones(len(spec.cells), dtype=bool)
-        found.append(_group(everything, np.full(len(people), spec.person_cap), possible, CODE[Cause.CAP]))
+        left = np.maximum(0, spec.person_cap - given.kept.sum(axis=1, dtype=np.int64))
+        found.append(_group(everything, left, possible, CODE[Cause.CAP]))
     binding = [group for group in found if (group.cap < NO_CAP).any()]
     binding.sort(key=lambda group: int(group.cells.sum()))
     taken: list[Group] = []
@@ -253,17 +259,23 @@ def build(
     model: ResponseModel,
     limits: Sequence[Limit],
     contacts: Contacts,
+    given: Given,
 ) -> Modelled:
     """The problem of a campaign, with people of equal kind put together."""
     cell, ordinal = items(spec)
-    gain, loss = worths(spec, model, costs, cell, ordinal)
     found, usage, amount = resources(spec, calendar, costs, cell, ordinal)
-    caps = groups(spec, people, targets.possible, calendar, limits, contacts)
-    first, row, n = _alike(people, targets, caps)
+    caps = groups(spec, people, targets.possible, calendar, limits, contacts, given)
+    first, row, n = _alike(people, targets, caps, given)
+    kinds, kind = np.unique(
+        np.column_stack([people.stage[first].astype(np.uint8), given.ordinal[first]]),
+        axis=0,
+        return_inverse=True,
+    )
+    gain, loss = worths(spec, model, costs, cell, ordinal, kinds[:, 0].astype(np.int64), kinds[:, 1:])
     instance = Instance(
         n=n,
         worth=people.worth()[first].astype(np.float64),
-        kind=people.stage[first].astype(np.int16),
+        kind=kind.reshape(-1).astype(np.int32),
         possible=targets.possible[first],
         cell=cell,
         ordinal=ordinal,
@@ -277,11 +289,12 @@ def build(
 
 
 def _alike(
-    people: People, targets: Targets, caps: Sequence[Group]
+    people: People, targets: Targets, caps: Sequence[Group], given: Given
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """First person, row of everybody and size of each kind of people that the problem cannot tell apart."""
     columns: list[NDArray[Any]] = [people.stage.view(np.uint8), people.factor.view(np.uint8)]
-    columns += [*targets.possible.T, np.asarray((targets.possible < targets.target).any(axis=1))]
+    columns += [*targets.possible.T, ~targets.within_reach(given)]
+    columns += [*given.ordinal.T] if given.ordinal.any() else []
     columns += [group.cap for group in caps]
     # Equal people have equal hashes; unequal ones differ but for one chance in 2⁶⁴ a pair, which is looked at.
     key = np.zeros(len(people), dtype=np.uint64)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from campaigns.planner import limits as person_limits
 from campaigns.planner.calendar import UNLIMITED, Calendar, Times
 from campaigns.planner.causes import CODE
+from campaigns.planner.given import Given
 from campaigns.planner.limits import FAR, HOUR, Contacts, Limit
 from campaigns.planner.people import People
 from campaigns.planner.spec import STAGES, Spec
@@ -62,9 +63,10 @@ def place(
     calendar: Calendar,
     limits: Sequence[Limit],
     contacts: Contacts,
+    given: Given,
 ) -> Schedule:
-    """Due times for ``counts`` (people × cells) touches."""
-    work = _Work(spec, people, counts, calendar, limits, contacts)
+    """Due times for ``counts`` (people × cells) touches more than are given."""
+    work = _Work(spec, people, counts, calendar, limits, contacts, given)
     work.run()
     return work.result()
 
@@ -78,7 +80,9 @@ class _Work:
         calendar: Calendar,
         limits: Sequence[Limit],
         contacts: Contacts,
+        given: Given,
     ) -> None:
+        self.given = given
         self.spec, self.people, self.calendar, self.limits, self.contacts = (
             spec,
             people,
@@ -98,7 +102,7 @@ class _Work:
         self.missed = np.zeros(counts.shape, dtype=np.uint8)
         self.room = calendar.capacity.copy()
         # The last touch of each person on each channel: the gap holds between rounds too.
-        self.last = np.full((len(people), len(spec.channels)), -FAR, dtype=np.int64)
+        self.last = given.last.copy()
 
     def run(self) -> None:
         limited = (self.calendar.capacity < UNLIMITED).any(axis=1)
@@ -179,6 +183,7 @@ class _Work:
         deadline = self.calendar.ends[cell].copy()
         # A touch must be out a gap before the next one is due, but is given time to go out at all.
         followed = np.flatnonzero(ordinal[1:] > 1)
+        ordinal += self.given.ordinal[person, cell]
         gap = self.calendar.gaps[group[followed] % len(STAGES), cell[followed]]
         until = np.maximum(due[followed + 1] - gap, due[followed] + np.minimum(SLACK, gap // 2))
         deadline[followed] = np.where(gap > 0, np.minimum(until, deadline[followed]), deadline[followed])

@@ -136,17 +136,20 @@ def read(campaign: Campaign, now: dt.datetime, document: Mapping[str, Any] | Non
     )
 
 
-def less_committed(spec: Spec, committed: Mapping[int, Decimal]) -> Spec:
-    """The spec with what is left of its budgets. ``committed`` is spent or reserved, by channel id."""
+def less_committed(spec: Spec, committed: Mapping[tuple[int, int, str], Decimal]) -> Spec:
+    """The spec with what is left of its budgets. ``committed`` is spent or held, by channel, round and stage."""
+    of_channel: dict[int, Decimal] = {}
+    for (channel_id, _round, _stage), money in committed.items():
+        of_channel[channel_id] = of_channel.get(channel_id, Decimal(0)) + money
 
     def left(budget: Decimal | None, taken: Decimal) -> Decimal | None:
         return None if budget is None else max(Decimal(0), budget - taken)
 
     return replace(
         spec,
-        budget=left(spec.budget, sum(committed.values(), Decimal(0))),
+        budget=left(spec.budget, sum(of_channel.values(), Decimal(0))),
         channels=tuple(
-            replace(channel, budget=left(channel.budget, committed.get(channel.id, Decimal(0))))
+            replace(channel, budget=left(channel.budget, of_channel.get(channel.id, Decimal(0))))
             for channel in spec.channels
         ),
     )

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from campaigns.planner.calendar import Calendar
 from campaigns.planner.causes import CODE
+from campaigns.planner.given import Given
 from campaigns.planner.people import People
 from campaigns.planner.spec import STAGES, Spec
 from campaigns.vocabulary import Cause
@@ -14,7 +15,7 @@ from campaigns.vocabulary import Cause
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """People × cells: the target, how many touches are possible at most, and the cause where that is less.
+    """People × cells: the target, how many more touches are possible at most, and the cause where that is less.
 
     The held out have no targets.
     """
@@ -23,9 +24,13 @@ class Targets:
     possible: NDArray[np.uint8]
     cause: NDArray[np.uint8]
 
+    def within_reach(self, given: Given) -> NDArray[np.bool_]:
+        """People who can get their full target."""
+        return np.asarray((self.possible.astype(np.int16) + given.ordinal >= self.target).all(axis=1))
 
-def set_targets(spec: Spec, people: People, calendar: Calendar) -> Targets:
-    """Targets by stage and arm; possible where consent, an address and permitted hours are there."""
+
+def set_targets(spec: Spec, people: People, calendar: Calendar, given: Given) -> Targets:
+    """Targets by stage and arm; possible, beyond what is given, where consent, an address and hours are there."""
     table = arm_targets(spec)
     target = table[people.arm + 1, people.stage].astype(np.uint8)
     target[people.held_out] = 0
@@ -33,10 +38,11 @@ def set_targets(spec: Spec, people: People, calendar: Calendar) -> Targets:
     cause = people.cause[:, channel]
     over = calendar.ends <= calendar.starts  # the round is over, or no moment of it is left
     cause = np.where((cause == 0) & over[None, :], CODE[Cause.DEADLINE], cause).astype(np.uint8)
-    fits = calendar.fits[people.zone, people.stage].astype(np.uint8)
-    possible = np.where(cause == 0, np.minimum(target, fits), 0).astype(np.uint8)
-    cause[(cause == 0) & (possible < target)] = CODE[Cause.HOURS]
-    cause[target == 0] = 0
+    fits = calendar.fits[people.zone, people.stage]
+    wanted = np.maximum(0, target.astype(np.int16) - given.ordinal)
+    possible = np.where(cause == 0, np.minimum(wanted, fits), 0).astype(np.uint8)
+    cause[(cause == 0) & (possible < wanted)] = CODE[Cause.HOURS]
+    cause[wanted == 0] = 0
     return Targets(target, possible, cause)
 
 

@@ -3,7 +3,8 @@
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,12 @@ from campaigns import definition
 from campaigns.models import Campaign
 from campaigns.planner import calendar as calendars
 from campaigns.planner import choice, cost, limits, people, prices, response_model, schedule, spec, targets
+from campaigns.planner import given as givens
 from campaigns.planner.calendar import Calendar
+from campaigns.planner.causes import CODE
 from campaigns.planner.choice import Choice
 from campaigns.planner.cost import TouchCost
+from campaigns.planner.given import Given
 from campaigns.planner.limits import Contacts, Limit
 from campaigns.planner.people import People
 from campaigns.planner.response_model import ResponseModel
@@ -24,8 +28,10 @@ from campaigns.planner.schedule import Schedule
 from campaigns.planner.spec import Spec
 from campaigns.planner.targets import Targets
 from campaigns.queries import plan as queries
+from campaigns.vocabulary import Cause
 
 Report = Callable[[int, int, str], None]
+EVERYBODY, LATE_JOINERS, MEMBERS = "everybody", "late joiners", "members"
 STEPS = 5
 
 
@@ -43,7 +49,9 @@ class Outcome:
     contacts: Contacts
     choice: Choice
     schedule: Schedule
-    planned: NDArray[np.uint8]  # people × cells
+    given: Given  # what there was before
+    committed: Mapping[tuple[int, int, str], Decimal]  # money gone before, by channel, round and stage
+    planned: NDArray[np.uint8]  # people × cells, with what is given
     cause: NDArray[np.uint8]  # people × cells: why planned < target
     certificates: Sequence[Mapping[str, Any]]  # of each thing maximised: bound, value, gap
     prices: Sequence[Mapping[str, Any]]
@@ -57,27 +65,38 @@ def compute(
     now: Any,
     document: Mapping[str, Any] | None = None,
     report: Report | None = None,
-    only: Sequence[int] | None = None,
-    joining: bool = False,
+    whom: str = EVERYBODY,
 ) -> Outcome:
-    """Plan a campaign for its segment, narrowed to the customers ``only`` where given.
+    """Plan a campaign for its segment, or for those of it who join late, or for its members.
 
-    ``joining`` plans for those who are no members yet, with the money and the places that are left.
+    For the latter two what the campaign has spent, holds and takes is gone; members keep what they have.
     """
     begun = time.monotonic()
     tell = report or (lambda _done, _total, _step: None)
     tell(0, STEPS, _("Reading the audience"))
     plan = spec.read(campaign, now, document)
     audience = people.audience_sql(plan.segment)
-    if joining:
+    if whom == LATE_JOINERS:
         audience = queries.without_members(audience, campaign.pk)
-        plan = spec.less_committed(plan, queries.committed(campaign.pk))
-    everybody = people.fetch(plan, audience, only)
+    elif whom == MEMBERS:
+        audience = queries.members(campaign.pk)
+    committed = {} if whom == EVERYBODY else queries.committed(campaign.pk)
+    plan = spec.less_committed(plan, committed)
+    everybody = people.fetch(plan, audience)
+    if whom == MEMBERS:
+        everybody = givens.as_at_entry(plan, everybody)
+        given = givens.read(plan, everybody)
+    else:
+        given = givens.nothing(plan, everybody)
     tell(1, STEPS, _("Reading what takes people's places"))
     found_limits = limits.read(plan)
-    contacts = limits.fetch(plan, found_limits, everybody, audience, only)
-    calendar = calendars.build(plan, everybody.zones, joining=joining)
-    wanted = targets.set_targets(plan, everybody, calendar)
+    # What members have from this campaign takes their places like any other contact.
+    other_than = 0 if whom == MEMBERS else campaign.pk
+    contacts = limits.fetch(plan, found_limits, everybody, audience, other_than=other_than)
+    calendar = calendars.build(plan, everybody.zones, joining=whom != EVERYBODY)
+    wanted = targets.set_targets(plan, everybody, calendar, given)
+    # What was sent beyond a target that was lowered since stays, and counts as wanted.
+    wanted = replace(wanted, target=np.maximum(wanted.target, given.kept))
     model = response_model.read(plan)
     costs = tuple(
         cost.of(
@@ -86,12 +105,15 @@ def compute(
         for channel in plan.channels
     )
     tell(2, STEPS, _("Choosing who gets what"))
-    chosen = choice.choose(plan, everybody, wanted, calendar, costs, model, found_limits, contacts)
+    chosen = choice.choose(plan, everybody, wanted, calendar, costs, model, found_limits, contacts, given)
     tell(3, STEPS, _("Placing the touches in time"))
-    placed = schedule.place(plan, everybody, chosen.counts, calendar, found_limits, contacts)
+    placed = schedule.place(plan, everybody, chosen.counts, calendar, found_limits, contacts, given)
     planned = np.zeros(wanted.target.shape, dtype=np.uint8)
     np.add.at(planned, (placed.person, placed.cell), 1)
+    more = planned.copy()
+    planned += given.kept
     cause = np.where(wanted.cause > 0, wanted.cause, np.where(placed.missed > 0, placed.missed, chosen.cause))
+    cause[(cause == 0) & (planned < wanted.target)] = CODE[Cause.CHANGED]  # let go by an earlier change
     cause[planned >= wanted.target] = 0
     tell(4, STEPS, _("Writing it down"))
     return Outcome(
@@ -107,8 +129,10 @@ def compute(
         schedule=placed,
         planned=planned,
         cause=cause.astype(np.uint8),
-        certificates=choice.bounds(chosen, planned, everybody),
-        prices=prices.told(plan, chosen, planned),
+        given=given,
+        committed=committed,
+        certificates=choice.bounds(chosen, more),
+        prices=prices.told(plan, chosen, more),
         input_hash=_hash(plan, everybody, wanted, calendar, costs, model, contacts),
         seconds=time.monotonic() - begun,
     )

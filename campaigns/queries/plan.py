@@ -267,16 +267,17 @@ def days_taken(
 
 
 COMMITTED = """
-SELECT channel_id, sum(CASE WHEN state IN ('planned', 'claimed', 'held') THEN greatest(reserved, cost) ELSE cost END)
-FROM campaigns_touch WHERE campaign_id = %s GROUP BY channel_id
+SELECT channel_id, round, stage,
+    sum(CASE WHEN state IN ('planned', 'claimed', 'held') THEN greatest(reserved, cost) ELSE cost END)
+FROM campaigns_touch WHERE campaign_id = %s GROUP BY channel_id, round, stage
 """
 
 
-def committed(campaign_id: int) -> dict[int, Decimal]:
-    """Channel → money that a released campaign has spent on its touches, or holds for them."""
+def committed(campaign_id: int) -> dict[tuple[int, int, str], Decimal]:
+    """(channel, round, stage) → money that a released campaign has spent on its touches, or holds for them."""
     with connection.cursor() as cursor:
         cursor.execute(COMMITTED, [campaign_id])
-        return dict(cursor.fetchall())
+        return {(channel, round_, stage): money for channel, round_, stage, money in cursor.fetchall()}
 
 
 def without_members(audience: str, campaign_id: int) -> str:
@@ -286,6 +287,61 @@ SELECT id FROM ({audience}) AS whole(id)
 WHERE NOT EXISTS (
     SELECT FROM campaigns_member m WHERE m.campaign_id = {int(campaign_id)} AND m.customer_id = whole.id
 )"""
+
+
+def members(campaign_id: int) -> str:
+    """The query of a campaign's members who take part and whom nothing has stopped."""
+    return f"""
+SELECT customer_id AS id FROM campaigns_member
+WHERE campaign_id = {int(campaign_id)} AND NOT held_out AND state = 'active'"""
+
+
+MEMBERS = """
+SELECT m.customer_id, coalesce(array_position({stages}, m.stage), 1)::int2 - 1::int2,
+    coalesce(array_position({arms}, m.arm), 0)::int2 - 1::int2, hashtextextended(m.zone, 0), m.zone
+FROM campaigns_member m WHERE m.campaign_id = {campaign} AND NOT m.held_out AND m.state = 'active'
+"""
+
+
+def fetch_members(
+    campaign_id: int, stages: Sequence[str], arms: Sequence[str]
+) -> tuple[NDArray[Any], dict[int, str]]:
+    """Members as at entry, in id order: id, stage and arm (indexes; −1: none), zone (hash); and the zones' names."""
+    with connection.cursor() as cursor:
+        words = _Words(cursor)
+        statement = MEMBERS.format(
+            stages=words.texts(stages), arms=words.texts(arms), campaign=int(campaign_id)
+        )
+        cursor.execute(f"SELECT DISTINCT hash, zone FROM ({statement}) AS m(id, stage, arm, hash, zone)")
+        zones = dict(cursor.fetchall())
+    found = binary.fetch(
+        f"SELECT id, stage, arm, hash FROM ({statement}) AS m(id, stage, arm, hash, zone)",
+        [("id", "i8"), ("stage", "i2"), ("arm", "i2"), ("zone", "i8")],
+    )
+    return found[np.argsort(found["id"], kind="stable")], zones
+
+
+GIVEN = """
+SELECT t.customer_id, t.channel_id::int4, t.round::int4, max(t.ordinal)::int4, extract(epoch FROM max(t.due_at))::int8,
+    (count(*) FILTER (WHERE t.state <> 'released'))::int4
+FROM campaigns_touch t WHERE t.campaign_id = {campaign}
+GROUP BY t.customer_id, t.channel_id, t.round
+"""
+
+
+def fetch_given(campaign_id: int) -> NDArray[Any]:
+    """What members have of each channel and round: the highest ordinal, when it is due, touches not let go."""
+    return binary.fetch(
+        GIVEN.format(campaign=int(campaign_id)),
+        [
+            ("customer", "i8"),
+            ("channel", "i4"),
+            ("round", "i4"),
+            ("ordinal", "i4"),
+            ("due", "i8"),
+            ("kept", "i4"),
+        ],
+    )
 
 
 NOBODY = "SELECT id FROM audiences_customer WHERE false"

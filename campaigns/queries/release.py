@@ -79,6 +79,36 @@ def analyse(tables: Iterable[str]) -> None:
         _run(sql.SQL("ANALYZE {}").format(sql.Identifier(table)))
 
 
+STAGING = "changed_targets"
+
+
+def make_staging() -> None:
+    """A table like the targets', gone with the transaction."""
+    _run(sql.SQL("DROP TABLE IF EXISTS pg_temp.{}").format(sql.Identifier(STAGING)))
+    _run(
+        sql.SQL(
+            "CREATE TEMP TABLE {} (LIKE campaigns_member_target INCLUDING DEFAULTS) ON COMMIT DROP"
+        ).format(sql.Identifier(STAGING))
+    )
+
+
+TAKE_TARGETS = f"""
+INSERT INTO campaigns_member_target AS t
+    (campaign_id, customer_id, channel_id, round, stage, held_out, target, planned, cause)
+SELECT campaign_id, customer_id, channel_id, round, stage, held_out, target, planned, cause FROM {STAGING}
+ON CONFLICT (campaign_id, customer_id, channel_id, round, stage) DO UPDATE
+SET target = excluded.target, planned = excluded.planned, cause = excluded.cause
+WHERE (t.target, t.planned, t.cause) IS DISTINCT FROM (excluded.target, excluded.planned, excluded.cause)
+"""
+
+
+def take_targets() -> int:
+    """Targets of members as they are now: those staged, in place of those that were; how many differ."""
+    with connection.cursor() as cursor:
+        cursor.execute(TAKE_TARGETS)
+        return cursor.rowcount
+
+
 # Partitions of a campaign's own ---------------------------------------------------------------------
 
 

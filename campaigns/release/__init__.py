@@ -1,5 +1,5 @@
 """A plan becomes members, targets and touches."""
 
-from campaigns.release.release import Released, admit, release
+from campaigns.release.release import Released, admit, extend, release
 
-__all__ = ["Released", "admit", "release"]
+__all__ = ["Released", "admit", "extend", "release"]

@@ -158,7 +158,7 @@ def admit(campaign: Campaign, now: datetime) -> Released:
     with queries.hold(campaign.pk):
         if not _is_released(campaign):
             return Released(0, 0, 0, 0)
-        outcome = work.compute(campaign, now=now, document=versions.holding(campaign), joining=True)
+        outcome = work.compute(campaign, now=now, document=versions.holding(campaign), whom=work.LATE_JOINERS)
         with transaction.atomic():
             locked = Campaign.objects.select_for_update(of=("self",)).get(pk=campaign.pk)
             if locked.state in OVER or len(outcome.people) == 0:
@@ -170,3 +170,25 @@ def admit(campaign: Campaign, now: datetime) -> Released:
             targets=int((outcome.targets.target > 0).sum()),
             touches=len(outcome.schedule),
         )
+
+
+def extend(campaign: Campaign, now: datetime) -> Released:
+    """Members get what an approved change added: further touches, channels, phases. What they have stays.
+
+    Members keep stage, arm and zone; targets follow the definition that holds; money and places that are taken
+    stay taken. Returns what was added (``targets``: rows written or changed).
+    """
+    with queries.hold(campaign.pk):
+        if not _is_released(campaign):
+            return Released(0, 0, 0, 0)
+        outcome = work.compute(campaign, now=now, document=versions.holding(campaign), whom=work.MEMBERS)
+        _check_approved(outcome.spec)
+        with transaction.atomic():
+            locked = Campaign.objects.select_for_update(of=("self",)).get(pk=campaign.pk)
+            if locked.state in OVER or len(outcome.people) == 0:
+                return Released(0, 0, 0, 0)
+            queries.make_staging()
+            binary.load(queries.STAGING, rows.MEMBER_TARGET, rows.member_targets(outcome))
+            changed = queries.take_targets()
+            touches = binary.load("campaigns_touch", rows.TOUCH, rows.touches(outcome, now))
+        return Released(0, 0, changed, touches)

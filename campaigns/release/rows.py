@@ -62,7 +62,7 @@ def member_targets(outcome: Outcome) -> Iterator[Block]:
     """A row for each cell in which a member has a target, with what is planned of it and why not all."""
     people, spec, target = outcome.people, outcome.spec, outcome.targets.target
     for column, cell in enumerate(spec.cells):
-        aimed = np.flatnonzero(target[:, column])
+        aimed = np.flatnonzero(target[:, column] | outcome.given.ordinal[:, column])
         code = people.stage[aimed].astype(np.int64) * len(ORDER) + outcome.cause[aimed, column]
         for key, places in _by(code):
             stage, cause = divmod(key, len(ORDER))
