@@ -3,15 +3,24 @@
 
 import json
 import os
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, make_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from channels.sandbox.faults import Faults
+from channels.sandbox.vendors import all_vendors
 
 T = TypeVar("T")
-SIDES = ("smtp", "smpp", "wecom", "meta", "control")
-DEFAULT_PORTS = {"smtp": 18025, "smpp": 12775, "wecom": 18101, "meta": 18102, "control": 18100}
+DEFAULT_PORTS = {
+    "smtp": 18025, "smpp": 12775, "wecom": 18101, "meta": 18102, "control": 18100,
+    **{name: vendor.port for name, vendor in all_vendors().items()},
+}  # fmt: skip
+SIDES = tuple(DEFAULT_PORTS)
+# One field a vendor's file, with its own configuration.
+Vendors = make_dataclass(
+    "Vendors",
+    [(name, vendor.Config, field(default_factory=vendor.Config)) for name, vendor in all_vendors().items()],
+)
 
 
 class BadConfig(Exception):
@@ -118,6 +127,7 @@ class Config:
     wecom: WeCom = field(default_factory=WeCom)
     meta: Meta = field(default_factory=Meta)
     market: Market = field(default_factory=Market)
+    vendors: Vendors = field(default_factory=Vendors)  # type: ignore[valid-type]
 
 
 def build(kind: type[T], values: Any, where: str = "") -> T:

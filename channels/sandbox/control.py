@@ -6,6 +6,7 @@ POST /smpp/reply             {"phone": "+8613800138000", "to": "10690000", "text
 POST /wecom/confirm          {"msgid": "…", "userid": "…"}
 POST /wecom/leave            {"external_userid": "…", "userid": "…"}
 POST /meta/deliver           {"adset": "…", "day": "2026-11-23"}
+POST /<vendor>/<verb>        what a vendor's ``doors`` give
 """
 
 import datetime as dt
@@ -42,7 +43,7 @@ def app(sandbox: "Sandbox") -> web.Application:
     async def deliver(body: dict[str, Any]) -> Any:
         return sandbox.account.deliver(body["adset"], dt.date.fromisoformat(body["day"]))
 
-    def door(
+    def opening(
         handler: Callable[[dict[str, Any]], Awaitable[Any]],
     ) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def open_door(request: web.Request) -> web.Response:
@@ -59,7 +60,7 @@ def app(sandbox: "Sandbox") -> web.Application:
     application.router.add_get("/", state)
     for path, handler in {
         "/config": config, "/smpp/reply": reply, "/wecom/confirm": confirm, "/wecom/leave": leave,
-        "/meta/deliver": deliver,
+        "/meta/deliver": deliver, **{path: door for one in sandbox.vendors.values() for path, door in one.doors().items()},
     }.items():  # fmt: skip
-        application.router.add_post(path, door(handler))
+        application.router.add_post(path, opening(handler))
     return application

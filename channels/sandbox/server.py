@@ -26,6 +26,8 @@ from channels.sandbox.market import Truth
 from channels.sandbox.meta import Account
 from channels.sandbox.people import Population
 from channels.sandbox.reactions import Crowd, Postman, Touch
+from channels.sandbox.vendors import all_vendors
+from channels.sandbox.vendors.base import BaseVendor
 from channels.sandbox.wecom import Corp
 
 T = TypeVar("T")
@@ -94,11 +96,18 @@ class Sandbox:
             self.crowd.restore()
             self.crowd.start()
             stack.push_async_callback(self.crowd.close)
-        for side in (self.mail, self.center, self.corp, self.account):
+        self.vendors: dict[str, BaseVendor] = {
+            name: vendor(getattr(config.vendors, name), self.log, seed, people, self._at_ours)
+            for name, vendor in all_vendors().items()
+        }
+        for side in (self.mail, self.center, self.corp, self.account, *self.vendors.values()):
             side.restore()
         await self._listen(stack)
         self.account.start()
         self.postman.start()
+        for vendor in self.vendors.values():
+            vendor.start()
+            stack.push_async_callback(vendor.close)
         for closing in (
             self.account.close,
             self.corp.close,
@@ -131,6 +140,8 @@ class Sandbox:
             server = await serving
             stack.callback(server.close)
             return int(server.sockets[0].getsockname()[1])
+        if side in self.vendors:
+            return await self.vendors[side].serve(self.host, port, stack)
         apps = {"wecom": self.corp.app, "meta": self.account.app, "control": lambda: control.app(self)}
         runner, port = await web.serve(apps[side](), self.host, port)
         stack.push_async_callback(runner.cleanup)
@@ -247,7 +258,8 @@ class Sandbox:
 
     def faults(self, side: str, **changes: Any) -> None:
         """``faults("smpp", throttle=0.5, next=["drop"])``; what is not named stays."""
-        self.change({side: {"faults": changes}})
+        told = {side: {"faults": changes}}
+        self.change({"vendors": told} if side in self.vendors else told)
 
     def change(self, values: Mapping[str, Any]) -> None:
         self.call(lambda: self.apply(dict(values)))
@@ -268,12 +280,14 @@ class Sandbox:
         """Counters of every side and what still waits."""
         sides: dict[str, Any] = {
             "smtp": self.mail, "smpp": self.center, "wecom": self.corp, "meta": self.account, "market": self.crowd,
+            **self.vendors,
         }  # fmt: skip
         return {
             "counters": {name: dict(side.counters) for name, side in sides.items() if side},
             "waiting": {
                 "smpp": self.center.waiting(), "webhook": self.postman.waiting(),
                 "market": self.crowd.waiting() if self.crowd else 0,
+                **{name: vendor.waiting() for name, vendor in self.vendors.items()},
             },
             "day": self.crowd.now() if self.crowd else 0.0,
             "ports": self.ports,
