@@ -31,6 +31,7 @@ from audiences.models import (
     Suppression,
     Tag,
 )
+from tests.factories import database_url
 from tests.import_files import bad, counts, load
 
 pytestmark = pytest.mark.django_db
@@ -516,12 +517,10 @@ def test_a_load_killed_at_any_moment_leaves_all_or_nothing(tmp_path: Any) -> Non
 
 def _killed(arguments: list[str], patience: float) -> bool:
     """Run a command against the test's database; kill -9 it a while after its batch is there. Had it ended?"""
-    one = connection.settings_dict
-    url = f"postgresql://{one['USER']}:{one['PASSWORD']}@/{one['NAME']}?host={one['HOST']}&port={one['PORT']}"
     before = ImportBatch.objects.count()
     process = subprocess.Popen(
         [sys.executable, "manage.py", *arguments],
-        env=os.environ | {"DATABASE_URL": url},
+        env=os.environ | {"DATABASE_URL": database_url()},
         stdout=subprocess.DEVNULL,
     )
     try:
