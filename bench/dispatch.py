@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, ClassVar
 
 CAMPAIGNS = 4
@@ -111,7 +112,7 @@ def run(*, touches: int = 1_000_000, workers: int = 2) -> dict[str, Any]:
 
     people = max(1, touches // CAMPAIGNS)
     checked = _scene(people)
-    seconds, sent, decisions = _timed(_checked, workers, checked)
+    seconds, cpu, sent, decisions = _timed(_checked, workers, checked)
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM campaigns_touch WHERE state = 'sent'")
         (stand,) = cursor.fetchone()
@@ -122,7 +123,7 @@ def run(*, touches: int = 1_000_000, workers: int = 2) -> dict[str, Any]:
         )
     _forget(checked)
     bare = _scene(people, with_people=False)
-    floor_seconds, floor_sent, _none = _timed(_floor, workers, bare)
+    floor_seconds, floor_cpu, floor_sent, _none = _timed(_floor, workers, bare)
     if floor_sent != people * CAMPAIGNS:
         raise RuntimeError(f"the floor wrote {floor_sent} of {people * CAMPAIGNS}")
     return {
@@ -133,6 +134,10 @@ def run(*, touches: int = 1_000_000, workers: int = 2) -> dict[str, Any]:
         "floor_seconds": round(floor_seconds, 2),
         "floor_rate": round(sent / floor_seconds),
         "ratio": round(floor_seconds / seconds, 3),
+        # Seconds of processor, which other programs on the machine disturb less: workers, their connections.
+        "cpu": cpu,
+        "floor_cpu": floor_cpu,
+        "cpu_ratio": round(sum(floor_cpu) / sum(cpu), 3),
     }
 
 
@@ -235,8 +240,10 @@ def _forget(scene: tuple[int, list[int]]) -> None:
         cursor.execute("VACUUM FULL audiences_contactstate")
 
 
-def _timed(work: Any, workers: int, scene: tuple[int, list[int]]) -> tuple[float, int, dict[str, int]]:
-    """Seconds from the first worker's start of work to the end of the last, and what they did together."""
+def _timed(
+    work: Any, workers: int, scene: tuple[int, list[int]]
+) -> tuple[float, list[float], int, dict[str, int]]:
+    """Seconds from the first worker's start of work to the end of the last; of processor; what they did together."""
     from django.db import connection
 
     connection.close()
@@ -257,10 +264,11 @@ def _timed(work: Any, workers: int, scene: tuple[int, list[int]]) -> tuple[float
     for process in processes:
         process.join()
     decisions: dict[str, int] = {}
-    for _sent, seen in results:
+    for _sent, seen, _cpu in results:
         for name, n in seen.items():
             decisions[name] = decisions.get(name, 0) + n
-    return seconds, sum(sent for sent, _seen in results), decisions
+    cpu = [round(sum(used), 2) for used in zip(*(used for _sent, _seen, used in results), strict=True)]
+    return seconds, cpu, sum(sent for sent, _seen, _cpu in results), decisions
 
 
 def _worker(name: str, scene: tuple[int, list[int]], ready: Any, go: Any, told: Any) -> None:
@@ -272,9 +280,21 @@ def _worker(name: str, scene: tuple[int, list[int]], ready: Any, go: Any, told: 
     from django.db import connection
 
     connection.ensure_connection()
+    backend = connection.connection.info.backend_pid
     ready.wait(120)
     go.wait()
-    told.put({"_checked": _checked, "_floor": _floor}[name](*scene))
+    before = time.process_time(), _processor_seconds(backend)
+    sent, seen = {"_checked": _checked, "_floor": _floor}[name](*scene)
+    told.put((sent, seen, (time.process_time() - before[0], _processor_seconds(backend) - before[1])))
+
+
+def _processor_seconds(pid: int) -> float:
+    """What a process of this machine used so far; 0 of one that runs elsewhere."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _checked(channel: int, _campaigns: Sequence[int]) -> tuple[int, dict[str, int]]:

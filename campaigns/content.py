@@ -118,6 +118,8 @@ def fields_used(*texts: str) -> list[str]:
 
 def _render(part: _Part, values: Mapping[str, Any], how: str) -> str:
     """``how`` is subject, text or html."""
+    if len(part) == 1 and isinstance(part[0], str):
+        return part[0]
     out = []
     for piece in part:
         if isinstance(piece, str):
@@ -161,7 +163,8 @@ class PreparedMessage:
         marked = self._marked.get(campaign_id)
         if marked is None:
             prepared = links.prepare(campaign_id, self.channel_id, self.text, self.html, pixel=self.pixel)
-            marked = (prepared, _parse(self.subject), _parse(prepared.text), _parse(prepared.html))
+            subject_line = _LINES.sub(" ", self.subject).strip()
+            marked = (prepared, _parse(subject_line), _parse(prepared.text), _parse(prepared.html))
             self._marked[campaign_id] = marked
         prepared, subject_part, text_part, html_part = marked
         unsubscribe = links.unsubscribe_url(customer_id, self.channel_id, campaign_id, touch_id)
@@ -169,7 +172,7 @@ class PreparedMessage:
         known["unsubscribe"] = unsubscribe
         if "preferences" in self.fields:
             known["preferences"] = links.preference_url(customer_id, self.channel_id, campaign_id, touch_id)
-        subject = _LINES.sub(" ", _render(subject_part, known, "subject")).strip()
+        subject = _render(subject_part, known, "subject").strip()
         text, html = prepared.fill(
             _render(text_part, known, "text"),
             _render(html_part, known, "html"),

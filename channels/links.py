@@ -41,7 +41,8 @@ class Prepared:
         def address(found: re.Match[str]) -> str:
             return link_url(int(found[1]), self.campaign_id, self.channel_id, touch_id, customer_id)
 
-        text, html = _MARKS.sub(address, text), _MARKS.sub(address, html)
+        if self.link_ids:
+            text, html = _MARKS.sub(address, text), _MARKS.sub(address, html)
         if self.pixel and html:
             html = _with_pixel(html, pixel_url(self.campaign_id, self.channel_id, touch_id, customer_id))
         return text, html

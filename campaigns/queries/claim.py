@@ -121,10 +121,11 @@ judged AS (
         FROM (
             SELECT earlier.*, earlier.round = f.round AND earlier.state IN ('planned', 'claimed', 'held') AS open
             FROM campaigns_touch earlier
-            WHERE earlier.campaign_id = f.campaign_id AND earlier.customer_id = f.customer_id
+            WHERE (f.ordinal > 1 OR f.round > 1)  -- in here, so that first touches do not look at all
+              AND earlier.campaign_id = f.campaign_id AND earlier.customer_id = f.customer_id
               AND earlier.channel_id = %(channel)s AND (earlier.round, earlier.ordinal) < (f.round, f.ordinal)
         ) AS o
-    ) AS e ON f.ordinal > 1 OR f.round > 1
+    ) AS e ON true
     -- Touches that nothing followed within the wait of their channel, since the person last reacted.
     LEFT JOIN LATERAL (
         SELECT count(*) AS silent, max(o.state_at) AS last_at
@@ -147,8 +148,7 @@ addressed AS (
     OFFSET 0
 ),
 ranked AS (
-    SELECT a.*,
-           row_number() OVER (PARTITION BY a.fits ORDER BY a.priority DESC, a.due_at, a.id) AS place,
+    SELECT a.*, {place} AS place,
            row_number() OVER (
                PARTITION BY a.fits, a.campaign_id ORDER BY a.priority DESC, a.due_at, a.id) AS own_place,
            sum(a.reserved) OVER (
@@ -245,8 +245,10 @@ noted AS (
 SELECT decision, campaign_id, id, customer_id, attempt_id, identity_id, address, message_version_id, variant,
        deadline_at, reserved, zone, attempts + 1
 FROM decided
-ORDER BY campaign_id, id
 """
+
+# Places among all campaigns are counted only where there may be fewer than touches: that is a sort of its own.
+PLACE = "row_number() OVER (PARTITION BY a.fits ORDER BY a.priority DESC, a.due_at, a.id)"
 
 # The first entry is the oldest but for a few held ones: while it is young enough, nothing is trimmed.
 KEPT = """CASE WHEN s.recent_at[1] <= %(horizon)s THEN ARRAY(
@@ -327,11 +329,13 @@ def claim(
     higher priority keep as well. ``addresses`` are the identity kinds the channel can address, best first,
     each with its issuer (None: any).
     """
+    few = params["most"] < params["scan"] or params["channel_left"] < params["scan"]
     last_place = [_Less(rule) for rule in rivalled]
     sql = CLAIM.format(
         frees_at=frees_at_sql(rules),
         last_place_at=frees_at_sql(last_place),
         yields=YIELDS if last_place else "",
+        place=PLACE if few else "0",
         addresses=" OR ".join(
             f"kind = %(kind_{n})s" + ("" if issuer is None else f" AND issuer = %(issuer_{n})s")
             for n, (_kind, issuer) in enumerate(addresses)

@@ -48,6 +48,11 @@ TRANSITIONS: tuple[tuple[str, str, str], ...] = tuple(
 )  # fmt: skip
 LIVE = ("recorded", "accepted", "held", "delivered", "unknown")
 
+# Always true, and the planner expects one row of what it holds for: so rows are found by their keys. Without it a hash
+# join read the whole partition at each call, or, with old statistics, a loop went over it for each row (3.2 s instead
+# of 0.1 s for 4,000 attempts among 16,000).
+FEW = "WHERE t.campaign_id - t.campaign_id = 0 AND t.{key} - t.{key} = 0"
+
 SETTLE = """
 WITH told AS MATERIALIZED (
     SELECT * FROM unnest(
@@ -55,6 +60,7 @@ WITH told AS MATERIALIZED (
         %(reference)s::text[], %(code)s::text[], %(text)s::text[], %(parts)s::smallint[], %(cost)s::numeric[],
         %(again_at)s::timestamptz[], %(cause)s::text[], %(late)s::boolean[], %(invalid)s::boolean[]
     ) AS t (campaign_id, attempt_id, told, at, reference, code, text, parts, cost, again_at, cause, late, invalid)
+    {few}
 ),
 rules AS MATERIALIZED (
     SELECT * FROM unnest(%(befores)s::text[], %(tolds)s::text[], %(afters)s::text[]) AS r (before, told, after)
@@ -238,6 +244,7 @@ WITH told AS MATERIALIZED (
         %(campaign_id)s::bigint[], %(touch_id)s::bigint[], %(n)s::smallint[], %(reference)s::text[], %(code)s::text[],
         %(text)s::text[], %(parts)s::smallint[], %(cost)s::numeric[]
     ) AS t (campaign_id, touch_id, n, reference, code, text, parts, cost)
+    {few}
 ),
 moved AS (
     UPDATE campaigns_attempt a
@@ -324,7 +331,7 @@ def settle(columns: Mapping[str, Sequence[Any]], now: datetime) -> list[Settled]
         "befores": list(befores), "tolds": list(tolds), "afters": list(afters),
     }  # fmt: skip
     with connection.cursor() as cursor:
-        cursor.execute(SETTLE, params)
+        cursor.execute(SETTLE.replace("{few}", FEW.format(key="attempt_id")), params)
         return [Settled(*row) for row in cursor.fetchall()]
 
 
@@ -344,7 +351,7 @@ def accept(channel_id: int, columns: Mapping[str, Sequence[Any]], at: datetime) 
         "cost": literals.amounts(costs) if any(cost != costs[0] for cost in costs) else None,
     }  # fmt: skip
     with connection.cursor() as cursor:
-        cursor.execute(ACCEPT, params)
+        cursor.execute(ACCEPT.replace("{few}", FEW.format(key="touch_id")), params)
         return {row[0] for row in cursor.fetchall()}
 
 
