@@ -22,9 +22,7 @@ def account(sandbox: Sandbox, name: str, *, renew: Renew | None = None, **settin
     secrets = {
         "app_secret": config.app_secret, "access_token": config.access_token, "refresh_token": config.refresh_token,
     }  # fmt: skip
-    return Account(
-        5, "main", "social", defaults(adapter_class(name)) | told | settings, secrets, renew=renew
-    )
+    return Account(5, "main", "social", defaults(adapter_class(name)) | told | settings, secrets, renew=renew)
 
 
 class Keeper:
@@ -34,7 +32,9 @@ class Keeper:
         self.stored = dict(stored)
         self.exchanges = 0
 
-    def __call__(self, stale: Mapping[str, Any], exchange: Callable[..., Mapping[str, Any]]) -> dict[str, Any]:
+    def __call__(
+        self, stale: Mapping[str, Any], exchange: Callable[..., Mapping[str, Any]]
+    ) -> dict[str, Any]:
         if self.stored == dict(stale):
             self.stored = {**self.stored, **exchange(self.stored)}
             self.exchanges += 1

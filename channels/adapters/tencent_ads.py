@@ -250,9 +250,7 @@ class Adapter(OAuthAdapter):
             )
         dates = {"begin_date": flight.starts_on.isoformat(), "end_date": flight.ends_on.isoformat()}
         if any(known.get(name) != value for name, value in dates.items()):
-            self._change(
-                "adgroups/update_datetime", "update_datetime_spec", {"adgroup_id": adgroup, **dates}
-            )
+            self._change("adgroups/update_datetime", "update_datetime_spec", {"adgroup_id": adgroup, **dates})
         known = self._adgroup_by_id(str(adgroup))
         return Flight(
             reference=str(adgroup),
@@ -312,9 +310,7 @@ class Adapter(OAuthAdapter):
     def check(self) -> Checked:
         """Read the ad account's newest audience: enough to know that the token opens it."""
         try:
-            self._get(
-                "custom_audiences/get", {"account_id": self._account_id, "page": "1", "page_size": "1"}
-            )
+            self._get("custom_audiences/get", {"account_id": self._account_id, "page": "1", "page_size": "1"})
         except AdapterError as error:
             return Checked(False, str(error))
         return Checked(

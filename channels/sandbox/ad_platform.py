@@ -148,7 +148,9 @@ class AdPlatform(BaseVendor):
                         )
                 if fault is Fault.THROTTLE:
                     raise Refused(self.codes["limit"], "too many requests, slow down")
-                data = {} if fault is Fault.DROP_BEFORE else await self._handled(handler, request, given, fault)
+                data = (
+                    {} if fault is Fault.DROP_BEFORE else await self._handled(handler, request, given, fault)
+                )
                 answer = self.envelope(0, "OK", data)
             except Refused as error:
                 answer, status = self.envelope(error.code, str(error), {}), error.status

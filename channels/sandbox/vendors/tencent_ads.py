@@ -25,7 +25,10 @@ TYPES = {
     "WECHAT_OPENID": re.compile(r"[\w-]{6,64}"),
 }  # fmt: skip
 MOST_BYTES = 100 * 1024 * 1024
-BATCHES = {"adgroups/update_daily_budget": "update_daily_budget_spec", "adgroups/update_datetime": "update_datetime_spec"}
+BATCHES = {
+    "adgroups/update_daily_budget": "update_daily_budget_spec",
+    "adgroups/update_datetime": "update_datetime_spec",
+}
 NONCE, STALE = 11_003, 11_002
 
 
@@ -150,7 +153,9 @@ class Vendor(AdPlatform):
         if kind not in TYPES or operation not in {"APPEND", "REDUCE"}:
             raise Refused(self.codes["parameter"], "user_id_type or operation_type is not valid")
         if (kind == "WECHAT_OPENID") != bool(given.get("open_app_id")):
-            raise Refused(self.codes["parameter"], "open_app_id goes with WECHAT_OPENID, and with nothing else")
+            raise Refused(
+                self.codes["parameter"], "open_app_id goes with WECHAT_OPENID, and with nothing else"
+            )
         if not isinstance(given.get("file"), tuple):
             raise Refused(self.codes["parameter"], "file is missing")
         name, raw = given["file"]
@@ -288,7 +293,10 @@ class Vendor(AdPlatform):
 
     # -- reports -----------------------------------------------------------------------------------------
     async def _reports(self, request: web.Request, given: dict[str, Any]) -> Any:
-        if given.get("level") != "REPORT_LEVEL_ADGROUP" or json.loads(given["group_by"]) != ["date", "adgroup_id"]:
+        if given.get("level") != "REPORT_LEVEL_ADGROUP" or json.loads(given["group_by"]) != [
+            "date",
+            "adgroup_id",
+        ]:
             raise Refused(self.codes["parameter"], "level or group_by is not known to this sandbox")
         days, names = json.loads(given["date_range"]), json.loads(given["fields"])
         rows = []
