@@ -21,6 +21,7 @@ urlpatterns = [
     path("channels/audiences/<int:pk>/", audiences.audience, name="audience"),
     path("channels/audiences/<int:pk>/list/", audiences.audience_list, name="audience_list"),
     path("channels/audiences/<int:pk>/uploaded/", audiences.uploaded, name="audience_uploaded"),
+    path("channels/audiences/<int:pk>/flight/", audiences.flight_reference, name="audience_flight"),
     path("channels/inbox/", inbox.inbox, name="inbox"),
     path("channels/inbox/replay/", inbox.replay, name="replay"),
     path("channels/inbox/<int:pk>/", inbox.event, name="event"),

@@ -272,8 +272,8 @@ class BaseAdapter:
         raise NotImplementedError
 
     def publish_audience(self, external_id: str) -> float:
-        """For platforms where what was pushed takes force only when published. Idempotent; called after every run of
-        pushes and hourly. Returns seconds until it must be called again, 0 when everything pushed is in force."""
+        """For platforms where what was pushed takes force only when published. Idempotent; called after a run of
+        pushes, and again until it returns 0: everything pushed is in force. Otherwise seconds until the next call."""
         raise NotImplementedError
 
     def set_flight(self, flight: Flight) -> Flight:
