@@ -112,7 +112,8 @@ def apply(audience_id: int, now: datetime) -> str:
         if "sync_audience" in adapter_class(channel.adapter).verbs():
             return _failed(audience, _("The platform has no audience yet."))
         return _failed(
-            audience, _("Write the id of the platform's campaign or ad here: it is not known which one this is.")
+            audience,
+            _("Write the id of the platform's campaign or ad here: it is not known which one this is."),
         )
     try:
         known = adapter_for(channel).set_flight(from_json(reference, audience.wanted_flight))

@@ -59,7 +59,9 @@ def in_threads(n: int, work: Any) -> list[Any]:
 def test_four_workers_that_find_it_over_renew_it_once(channel: Channel, far: Sandbox) -> None:
     before = dict(Channel.objects.get(pk=channel.pk).credentials)
     far.call(lambda: far.vendors[NAME].access.clear())
-    found = in_threads(4, lambda: accounts.adapter_for(Channel.objects.get(pk=channel.pk)).fetch_report(TODAY))
+    found = in_threads(
+        4, lambda: accounts.adapter_for(Channel.objects.get(pk=channel.pk)).fetch_report(TODAY)
+    )
     assert found == [[], [], [], []]
     assert far.counters(NAME)["renewed"] == 1
     after = Channel.objects.get(pk=channel.pk).credentials

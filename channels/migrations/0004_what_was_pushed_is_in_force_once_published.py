@@ -4,15 +4,14 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('channels', '0003_changes_of_channels_are_recorded_and_erased_people_are_taken_out'),
+        ("channels", "0003_changes_of_channels_are_recorded_and_erased_people_are_taken_out"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='platformaudience',
-            name='publish_after',
+            model_name="platformaudience",
+            name="publish_after",
             field=models.DateTimeField(blank=True, null=True),
         ),
     ]
