@@ -77,6 +77,6 @@ def cancel(placement: KolPlacement, now: datetime) -> KolPlacement:
 
 
 def _close(placement: KolPlacement, state: PeopleTask.State, outcome: str, now: datetime) -> None:
-    PeopleTask.objects.filter(pk=placement.task_id).exclude(state=state).update(
+    PeopleTask.objects.filter(pk=placement.task_id or 0).exclude(state=state).update(
         state=state, outcome=outcome, done_at=now
     )

@@ -64,13 +64,18 @@ def ranking(
     for row in sorted(rows, key=order):
         worth = per_fee(row)
         rank += worth is not None
+        pk, posts, fee, visits, orders, revenue = row
         found.append(
             Standing(
-                accounts[row[0]],
-                *row[1:],
-                share=float(row[position] / total) if total else None,
-                per_fee=worth,
-                rank=rank if worth is not None else None,
+                accounts[pk],
+                posts,
+                fee,
+                visits,
+                orders,
+                revenue,
+                float(row[position] / total) if total else None,
+                worth,
+                rank if worth is not None else None,
             )
         )
     return found

@@ -135,7 +135,7 @@ class OAuthAdapter(BaseAdapter):
         self, code: object, text: object, *, retry: Mapping[int, float], stops: Sequence[int] = ()
     ) -> AdapterError:
         """The platform's own words, with what follows from its code."""
-        number = int(code) if str(code).lstrip("-").isdigit() else -1
+        number = int(str(code)) if str(code).lstrip("-").isdigit() else -1
         said = _("%(platform)s says: %(text)s") % {"platform": self.platform, "text": str(text or code)[:300]}
         return AdapterError(
             said, code=str(code), retryable=number in retry, stops_channel=number in stops,

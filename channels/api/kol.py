@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import generics, serializers
@@ -39,9 +40,9 @@ class KolAccountSerializer(serializers.ModelSerializer[KolAccount]):
         extra_kwargs = {"followers": {"min_value": 0}, "fee": {"min_value": 0}}  # noqa: RUF012
 
     def validate_channel(self, channel: Channel) -> Channel:
-        if self.instance is not None and self.instance.channel_id != channel.pk:
-            if self.instance.placements.exists():
-                raise serializers.ValidationError("Its posts were paid for on its channel.")
+        known = self.instance
+        if known is not None and known.channel_id != channel.pk and known.placements.exists():
+            raise serializers.ValidationError(_("Its posts were paid for on its channel."))
         try:
             kol.check_channel(channel)
         except DjangoValidationError as error:
