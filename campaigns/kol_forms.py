@@ -14,7 +14,7 @@ class KolPostForm(forms.Form):
     """A post bought of an account for a campaign."""
 
     campaign = forms.ModelChoiceField(Campaign.objects.none(), label=_("Campaign"))
-    account = forms.ModelChoiceField(KolAccount.objects.none(), label=_("Account"))
+    account = forms.ModelChoiceField(KolAccount.objects.none(), label=_("KOL account"))
     day = forms.DateField(label=_("Day of the post"), widget=forms.DateInput(attrs={"type": "date"}))
     fee = forms.DecimalField(
         label=_("Fee"),

@@ -48,7 +48,7 @@ def wanted(first: int, last: int) -> set[str]:
 
 
 class TestOceanEngine(AdapterContract):
-    name = NAME
+    name = "ocean_engine"
 
     def test_it_promises_totals_only(self) -> None:
         assert (self.cls.guarantee, self.cls.observability) == (
@@ -117,8 +117,36 @@ def test_identities_the_platform_cannot_match_fail_and_the_others_go(adapter: Ad
     assert (result.done, result.failed) == ([0], {2: "identity_kind", 3: "not_taken_here"})
 
 
-def test_a_message_is_what_the_platforms_own_schema_says() -> None:
-    """The bytes of two ids, as a protocol-buffer compiler makes them of the published dmp.proto."""
+def test_a_message_is_what_googles_protocol_buffers_make_of_the_published_schema() -> None:
+    """Against the real library, built from the platform's dmp.proto: idList = 1 of IdItem {dataType = 2, id = 3}."""
+    descriptors = pytest.importorskip("google.protobuf.descriptor_pb2")
+    pool = pytest.importorskip("google.protobuf.descriptor_pool").DescriptorPool()
+    factory = pytest.importorskip("google.protobuf.message_factory")
+    field = descriptors.FieldDescriptorProto
+    schema = descriptors.FileDescriptorProto(name="dmp.proto", package="toutiao.dmp", syntax="proto2")
+    item, data = schema.message_type.add(name="IdItem"), schema.message_type.add(name="DmpData")
+    kind = item.enum_type.add(name="DataType")
+    kind.value.add(name="IMEI", number=0)
+    kind.value.add(name="MOBILE_HASH_SHA256", number=6)
+    item.field.add(
+        name="dataType", number=2, label=field.LABEL_REQUIRED, type=field.TYPE_ENUM,
+        type_name=".toutiao.dmp.IdItem.DataType",
+    )  # fmt: skip
+    item.field.add(name="id", number=3, label=field.LABEL_REQUIRED, type=field.TYPE_STRING)
+    data.field.add(
+        name="idList", number=1, label=field.LABEL_REPEATED, type=field.TYPE_MESSAGE,
+        type_name=".toutiao.dmp.IdItem",
+    )  # fmt: skip
+    pool.Add(schema)
+    message = factory.GetMessageClass(pool.FindMessageTypeByName("toutiao.dmp.DmpData"))
+    hashes = sorted(wanted(0, 300))
+    theirs = message()
+    for value in hashes:
+        theirs.idList.add(dataType=6, id=value)
+    assert ocean_engine._message(hashes) == theirs.SerializeToString()
+
+
+def test_a_message_is_these_bytes() -> None:
     assert ocean_engine._message(["ab", "c"]) == bytes.fromhex("0a0610061a0261620a0510061a0163")
 
 

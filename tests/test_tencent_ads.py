@@ -45,7 +45,7 @@ def wanted(first: int, last: int) -> set[str]:
 
 
 class TestTencentAds(AdapterContract):
-    name = NAME
+    name = "tencent_ads"
 
     def test_it_promises_totals_only(self) -> None:
         assert (self.cls.guarantee, self.cls.observability) == (

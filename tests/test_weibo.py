@@ -42,7 +42,7 @@ def vendor(far: Sandbox) -> Any:
 
 
 class TestWeibo(AdapterContract):
-    name = NAME
+    name = "weibo"
 
     def test_it_is_a_placement_and_takes_no_audience(self) -> None:
         assert (self.cls.guarantee, self.cls.observability) == (Guarantee.AGGREGATE, Observability.PLACEMENT)

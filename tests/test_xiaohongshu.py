@@ -45,7 +45,7 @@ def running(**fields: Any) -> Any:
 
 
 class TestXiaohongshu(AdapterContract):
-    name = NAME
+    name = "xiaohongshu"
 
     def test_it_is_a_placement_and_takes_no_audience(self) -> None:
         assert (self.cls.guarantee, self.cls.observability) == (Guarantee.AGGREGATE, Observability.PLACEMENT)
