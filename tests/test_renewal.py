@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from channels import accounts
+from channels import accounts, adapters
 from channels.adapters.base import AdapterError
 from channels.models import Channel
 from channels.renewal import renew
@@ -105,3 +105,20 @@ def test_testing_the_connection_keeps_the_new_token_as_well(channel: Channel, fa
     assert accounts.check_connection(channel, timezone.now()).ok
     assert accounts.check_connection(Channel.objects.get(pk=channel.pk), timezone.now()).ok
     assert far.counters(NAME)["renewed"] == 1
+
+
+def test_who_saves_the_form_meanwhile_keeps_the_renewed_token(channel: Channel) -> None:
+    read = Channel.objects.get(pk=channel.pk)
+    renew(
+        channel.pk,
+        dict(channel.credentials),
+        lambda _stored: {"access_token": "new", "refresh_token": "new too"},
+    )
+    values = accounts.clean_values(
+        adapters.adapter_class(NAME), {**read.settings, "app_secret": "typed"}, read.credentials
+    )
+    read.name, read.settings, read.credentials = "Renamed", values.settings, values.credentials
+    accounts.save_channel(read, values.kept)
+    stored = Channel.objects.get(pk=channel.pk)
+    assert stored.name == "Renamed"
+    assert stored.credentials == {"app_secret": "typed", "access_token": "new", "refresh_token": "new too"}
