@@ -3,9 +3,11 @@
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +20,7 @@ from channels.adapters import adapter_class
 from channels.adapters.base import Account, BaseAdapter, Checked, Setting
 from channels.models import Channel
 from channels.queries.throttle import ensure_throttle
+from channels.renewal import renew, renewing
 
 __all__ = [
     "account_of",
@@ -69,6 +72,7 @@ def account_of(channel: Channel) -> Account:
         settings=defaults(adapter_class(channel.adapter)) | channel.settings,
         credentials=dict(channel.credentials),
         callback_url=callback_url(channel),
+        renew=partial(renew, channel.pk),
     )
 
 
@@ -119,6 +123,7 @@ class Values:
 
     settings: dict[str, Any] = field(default_factory=dict)
     credentials: dict[str, Any] = field(default_factory=dict, repr=False)
+    kept: set[str] = field(default_factory=set)  # secrets nobody wrote anew
 
 
 def clean_values(
@@ -140,6 +145,7 @@ def clean_values(
             continue
         if setting.secret and value == "" and kept and kept.get(setting.name):
             value = kept[setting.name]
+            values.kept.add(setting.name)
         if value == "" and setting.required:
             errors[setting.name] = _("This is needed.")
         elif setting.secret:
@@ -177,9 +183,10 @@ def _one(setting: Setting, raw: Any) -> Any:
     return text
 
 
-def save_channel(channel: Channel) -> Channel:
+def save_channel(channel: Channel, kept: Collection[str] = ()) -> Channel:
     """Save, with what SQL reads of the adapter copied into the row, a secret path and a throttle.
 
+    Secrets that are ``kept`` stay as they are stored now: a worker may have renewed a token since they were read.
     Raises :class:`ValidationError` when the adapter is unknown or does not serve the medium.
     """
     try:
@@ -198,7 +205,11 @@ def save_channel(channel: Channel) -> Channel:
         )
     channel.domain, channel.guarantee, channel.observability = adapter.traits(channel.medium)
     channel.inbound_secret = channel.inbound_secret or secrets.token_urlsafe(24)
-    with transaction.atomic():
+    with renewing(channel.pk) if channel.pk and kept else nullcontext(), transaction.atomic():
+        if channel.pk and kept:
+            stored = Channel.objects.filter(pk=channel.pk).values_list("credentials", flat=True).first() or {}
+            newest = {name: stored[name] for name in kept if name in stored}
+            channel.credentials = {**channel.credentials, **newest}
         channel.save()
         ensure_throttle(channel.pk)
     _known.pop(channel.pk, None)

@@ -450,7 +450,7 @@ def test_a_flight_is_told_until_the_platform_agrees(audience: PlatformAudience) 
     assert flights.want(audience, FLIGHT)
     assert not flights.want(audience, FLIGHT)
     assert flights.waiting(NOW) == [audience.pk]
-    assert flights.apply(audience.pk, NOW) == "the platform has no audience yet"
+    assert flights.apply(audience.pk, NOW) == "The platform has no audience yet."
     PlatformAudience.objects.filter(pk=audience.pk).update(external_id="aud-0")
     assert flights.waiting(NOW) == []  # it rests after a failure
     later = NOW + timedelta(minutes=11)

@@ -136,6 +136,7 @@ class ChannelSerializer(serializers.ModelSerializer[Channel]):
             values = accounts.clean_values(adapter, given, known.credentials if known else None)
         except DjangoValidationError as error:
             raise serializers.ValidationError({"settings": error.message_dict}) from None
+        self._kept = values.kept
         return attrs | {"settings": values.settings, "credentials": values.credentials}
 
     def create(self, validated_data: dict[str, Any]) -> Channel:
@@ -148,7 +149,7 @@ class ChannelSerializer(serializers.ModelSerializer[Channel]):
 
     def _save(self, channel: Channel) -> Channel:
         try:
-            return accounts.save_channel(channel)
+            return accounts.save_channel(channel, self._kept)
         except DjangoValidationError as error:
             raise serializers.ValidationError(error.message_dict) from None
 

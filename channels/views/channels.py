@@ -85,7 +85,7 @@ def _edit(request: HttpRequest, channel: Channel, template: str) -> HttpResponse
         channel = form.save(commit=False)
         channel.settings, channel.credentials = own.values.settings, own.values.credentials
         try:
-            accounts.save_channel(channel)
+            accounts.save_channel(channel, own.values.kept)
         except ValidationError as error:
             form.add_error(None, error)
         else:
