@@ -44,11 +44,14 @@ def connect(
 def sandbox_ports() -> dict[str, int]:
     """Where the sandbox listens: where it did, else at the usual ports, or at free ones if those are taken."""
     path = settings.DATA_DIR / "sandbox" / "ports.json"
-    if not path.exists():
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    missing = {
+        side: free_port(HOST, port) for side, port in DEFAULT_PORTS.items() if side not in kept
+    }  # all at first, later those of vendors that came since
+    if missing:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({side: free_port(HOST, port) for side, port in DEFAULT_PORTS.items()}))
-    kept = json.loads(path.read_text())
-    return {side: int(kept[side]) for side in DEFAULT_PORTS}
+        path.write_text(json.dumps(kept | missing))
+    return {side: int((kept | missing)[side]) for side in DEFAULT_PORTS}
 
 
 def connect_all(brand: Brand) -> dict[str, Channel]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 INSIDE = "EVENREACH_TORTURE"
 LEASE = 12  # seconds: whoever is killed is found out soon
@@ -32,6 +32,12 @@ class Command(BaseCommand):
         parser.add_argument("--kills", type=int, default=20)
         parser.add_argument("--workers", type=int, default=4, help="Worker processes.")
         parser.add_argument("--seed", type=int, default=1, help="What is killed when is drawn from it.")
+        parser.add_argument(
+            "--broker",
+            choices=("embedded", "redis"),
+            default="embedded",
+            help="embedded: the queue in the database, threads. redis: a Redis of its own, killed as well; prefork.",
+        )
         parser.add_argument("--minutes", type=float, help="Time limit (default: by customers and kills).")
         parser.add_argument(
             "--json", action="store_true", help="One line of JSON, nothing else on the output."
@@ -42,15 +48,18 @@ class Command(BaseCommand):
         if os.environ.get(INSIDE):
             self._inside(options)
             return
+        if options["broker"] == "redis" and shutil.which("redis-server") is None:
+            raise CommandError("redis-server is not installed: apt-get install redis-server, or --broker embedded")
         folder = options["keep"] or Path(tempfile.mkdtemp(prefix="evenreach-torture-"))
         folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "torture"]
-        for name in ("customers", "kills", "workers", "seed", "minutes"):
+        for name in ("customers", "kills", "workers", "seed", "minutes", "broker"):
             if options[name] is not None:
                 command += [f"--{name}", str(options[name])]
         try:
             done = subprocess.run(
-                [*command, "--json"] if options["json"] else command, env=self._environment(folder)
+                [*command, "--json"] if options["json"] else command,
+                env=self._environment(folder, options["broker"]),
             )
         finally:
             if not options["keep"]:
@@ -58,7 +67,7 @@ class Command(BaseCommand):
         if done.returncode:
             sys.exit(done.returncode)
 
-    def _environment(self, folder: Path) -> dict[str, str]:
+    def _environment(self, folder: Path, broker: str) -> dict[str, str]:
         """Nothing of this installation's own database, queue or addresses."""
         from config.torture.run import free_ports
 
@@ -71,17 +80,22 @@ class Command(BaseCommand):
         }
         kept = {name: value for name, value in os.environ.items() if name not in dropped}
         (port,) = free_ports(1)
-        return kept | {
-            INSIDE: "1",
-            "DJANGO_SETTINGS_MODULE": "config.settings",
-            "EVENREACH_DATA": str(folder / "var"),
-            "EVENREACH_PUBLIC_URL": f"http://127.0.0.1:{port}",
-            "EVENREACH_DISPATCH_LEASE": str(LEASE),
-            "EVENREACH_DISPATCH_WORKERS": "4",
-            "EVENREACH_WORKER_THREADS": "4",
-            "EVENREACH_POOL": "8",
-            "EVENREACH_LOG_LEVEL": "WARNING",
-        }
+        queue = {"BROKER_URL": f"redis+socket://{folder / 'redis.sock'}"} if broker == "redis" else {}
+        return (
+            kept
+            | queue
+            | {
+                INSIDE: "1",
+                "DJANGO_SETTINGS_MODULE": "config.settings",
+                "EVENREACH_DATA": str(folder / "var"),
+                "EVENREACH_PUBLIC_URL": f"http://127.0.0.1:{port}",
+                "EVENREACH_DISPATCH_LEASE": str(LEASE),
+                "EVENREACH_DISPATCH_WORKERS": "4",
+                "EVENREACH_WORKER_THREADS": "4",
+                "EVENREACH_POOL": "8",
+                "EVENREACH_LOG_LEVEL": "WARNING",
+            }
+        )
 
     def _inside(self, options: dict[str, Any]) -> None:
         from config.torture.run import Torture
