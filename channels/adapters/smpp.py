@@ -15,7 +15,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from audiences.vocabulary import IdentityKind, Medium
-from channels import sms_text
+from channels import sms_replies, sms_text
+from channels.adapters import _sms_calls
 from channels.adapters.base import (
     Account,
     AdapterError,
@@ -34,7 +35,6 @@ from channels.vocabulary import Domain, Guarantee, Observability
 SLOWER = {0x08, 0x14, 0x58, 0x64}  # system error, queue full, throttled, temporary: it did not arrive
 STOPS = {0x0D, 0x0E, 0x0F, 0x53}  # bind failed, password, system id, system type: a person must act
 NO_SUCH_NUMBER = {0x0B}
-MAINLAND = "+86"
 WAIT, LOST_WAIT = 1.0, 5.0  # seconds to the next try, after a throttle and after a lost line
 STALE = 20.0  # a session idle for longer is asked whether it is still there
 LONGEST_VALIDITY = dt.timedelta(hours=72)  # SMSCs keep a message no longer, and some refuse to be told more
@@ -151,13 +151,7 @@ class Adapter(BaseAdapter):
             gettext_lazy("Such as Asia/Shanghai; empty: the time of arrival counts."),
             required=False,
         ),
-        Setting(
-            "opt_out_words",
-            gettext_lazy("Replies that opt out"),
-            gettext_lazy("Separated by spaces."),
-            required=False,
-            default="STOP STOPALL UNSUBSCRIBE CANCEL END QUIT TD T R 退订",
-        ),
+        sms_replies.SETTING,
         Setting(
             "timeout", gettext_lazy("Seconds to wait for the SMSC"), kind="number", default=10, required=False
         ),
@@ -177,7 +171,7 @@ class Adapter(BaseAdapter):
             ids=str(told.get("message_ids") or "same"),
             reference_tlv=self._tlv,
             zone=str(told.get("receipt_zone") or ""),
-            opt_out_words=frozenset(str(told.get("opt_out_words") or "").upper().split()),
+            opt_out_words=sms_replies.words_of(told),
         )
         self._source = str(told.get("source") or "").strip()
         self.listen_seconds = 0.5
@@ -220,10 +214,10 @@ class Adapter(BaseAdapter):
 
     def _parts(self, message: Outgoing) -> list[tuple[int, int, bytes]]:
         """(esm class, data coding, octets) of each part; none where there is nothing to send."""
-        text = self._signed(message.text)
+        text = _sms_calls.signed(self.account.settings, message.text)
         if not text or not message.address.lstrip("+").isdigit():
             return []
-        mainland = message.address.startswith(MAINLAND)
+        mainland = message.address.startswith(_sms_calls.MAINLAND)
         counting = sms_text.Counting.MAINLAND if mainland else sms_text.Counting.INTERNATIONAL
         cut = sms_text.cut(text, counting)
         gsm = cut.encoding == sms_text.Encoding.GSM7
@@ -245,12 +239,6 @@ class Adapter(BaseAdapter):
                 _("“Sender” must be a number of up to 20 digits, or up to 11 Latin letters and digits."),
                 code="settings", stops_channel=True,
             )  # fmt: skip
-
-    def _signed(self, text: str) -> str:
-        """With the signature before it, once."""
-        signature = str(self.account.settings.get("signature") or "").strip().strip("【】")
-        head = f"【{signature}】" if signature and text else ""
-        return text if not head or text.startswith(head) else head + text
 
     def _octets(
         self, session: Session, message: Outgoing, esm_class: int, coding: int, octets: bytes, last: bool
