@@ -40,12 +40,19 @@ class Calls:
         self._most = max(1, int(settings.get(CALLS.name) or 1))
         self._pool: ThreadPoolExecutor | None = None
 
+    def in_turn(self, calls: Sequence[Sequence[Outgoing]], work: Work) -> list[Sent]:
+        """As :meth:`run`, one call after the other: for work that is itself part of a call."""
+        return self._together(calls, work, map)
+
     def run(self, calls: Sequence[Sequence[Outgoing]], work: Work) -> list[Sent]:
         """The results of all calls. Once the provider says "slower" or "stop" no further call begins.
 
         ``work`` raises :class:`AdapterError` where nothing of its call arrived. That is passed on only where nothing is
         known to have arrived at all; else those messages are throttled, and their next try tells the reason again.
         """
+        return self._together(calls, work, self._map)
+
+    def _together(self, calls: Sequence[Sequence[Outgoing]], work: Work, over: Any) -> list[Sent]:
         results: list[Sent] = []
         errors: list[AdapterError] = []
         unsent: list[Outgoing] = []
@@ -59,7 +66,7 @@ class Calls:
                 errors.append(error)
                 return [], error
 
-        for messages, (sent, error) in zip(calls, self._map(one, calls), strict=True):
+        for messages, (sent, error) in zip(calls, over(one, calls), strict=True):
             results += sent
             if error is not None:
                 unsent += messages
@@ -99,8 +106,8 @@ def never_left(error: BaseException) -> bool:
     from urllib3 import exceptions as of_urllib3
 
     before = (
-        of_requests.ConnectTimeout, of_requests.exceptions.InvalidURL,
-        of_requests.exceptions.MissingSchema, of_urllib3.NewConnectionError, of_urllib3.ConnectTimeoutError,
+        of_requests.ConnectTimeout, of_requests.InvalidURL,
+        of_requests.MissingSchema, of_urllib3.NewConnectionError, of_urllib3.ConnectTimeoutError,
     )  # fmt: skip
     seen: set[int] = set()
     left: list[Any] = [error]

@@ -70,9 +70,14 @@ def attempt_of(own: str, told: str, address: str) -> int | None:
     return None
 
 
+def bare(address: str) -> str:
+    """A number as vendors of the mainland write it: eleven digits at home, elsewhere with the country's, never a sign."""
+    digits = address.removeprefix("+").removeprefix("00")
+    return digits[2:] if len(digits) == 13 and digits.startswith("861") else digits
+
+
 def _spot(address: str) -> int:
-    digits = "".join(character for character in address if character.isdigit())
-    return _hash(digits, BITS)
+    return _hash(bare(address), BITS)
 
 
 def _hash(text: str, bits: int) -> int:

@@ -1,0 +1,99 @@
+"""Text message vendors in a test: accounts for their far sides, and a webhook that an adapter reads.
+
+Far side and adapter meet over HTTP in both directions; nothing of either is replaced.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from channels.accounts import defaults
+from channels.adapters import adapter_class
+from channels.adapters.base import Account, BadSignature, BaseAdapter, Inbound, InboundRequest
+from channels.sandbox.server import Sandbox
+
+PHONE = "+8613800138000"
+SIGNATURE = "Evenreach"
+
+
+def account(
+    sandbox: Sandbox, adapter: str, told: dict[str, Any], secrets: dict[str, str], **settings: Any
+) -> Account:
+    callback = settings.pop("callback_url", "https://evenreach.example/in/7/secret-of-the-path/")
+    told = {
+        "base_url": f"http://127.0.0.1:{sandbox.ports[adapter]}",
+        "timeout": 5,
+        "signature": SIGNATURE,
+    } | told
+    return Account(7, "main", "sms", defaults(adapter_class(adapter)) | told | settings, secrets, callback)
+
+
+def aliyun_account(sandbox: Sandbox, **settings: Any) -> Account:
+    secret = settings.pop("secret", sandbox.config.vendors.aliyun_sms.access_key_secret)  # type: ignore[attr-defined]
+    told = {"access_key_id": "LTAIsandbox"}
+    return account(sandbox, "aliyun_sms", told, {"access_key_secret": secret}, **settings)
+
+
+def tencent_account(sandbox: Sandbox, **settings: Any) -> Account:
+    secret = settings.pop("secret", sandbox.config.vendors.tencent_sms.secret_key)  # type: ignore[attr-defined]
+    told = {"secret_id": "AKIDsandbox", "app_id": "1400006666"}
+    return account(sandbox, "tencent_sms", told, {"secret_key": secret}, **settings)
+
+
+class Webhook:
+    """Our address at a provider: what comes in is read by ``adapter``; ``events`` are what it read."""
+
+    def __init__(self) -> None:
+        self.adapter: BaseAdapter | None = None
+        self.events: list[Inbound] = []
+        self.statuses: list[int] = []
+        self.refuse = 0  # so many calls are answered 500 first
+        self.url = ""
+
+    def take(self, request: InboundRequest) -> tuple[int, bytes, str]:
+        if self.refuse > 0 or self.adapter is None:
+            self.refuse -= 1
+            return 500, b"", "text/plain"
+        try:
+            reply = self.adapter.parse_inbound(request)
+        except BadSignature:
+            return 403, b"", "text/plain"
+        self.events += reply.events
+        return reply.status, reply.body, reply.content_type
+
+
+@contextmanager
+def webhook() -> Iterator[Webhook]:
+    hook = Webhook()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            path = urlsplit(self.path)
+            root = f"http://{self.headers['Host']}"
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            request = InboundRequest("POST", root + self.path, headers, dict(parse_qsl(path.query)), body)
+            status, answer, kind = hook.take(request)
+            hook.statuses.append(status)
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    hook.url = f"http://127.0.0.1:{server.server_address[1]}/in/7/secret-of-the-path/"
+    try:
+        yield hook
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
