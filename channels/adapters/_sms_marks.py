@@ -1,7 +1,7 @@
 """Our attempt ids in the one reference field that a call for many numbers has.
 
-A provider repeats that field with every receipt. For each number it holds four letters: twelve bits of a hash of the
-number, and how far its attempt id lies behind the smallest one. So a receipt names its attempt even when the answer
+A provider repeats that field with every receipt. For each number it holds four letters: fourteen bits of a hash of the
+number, and ten of how far its attempt id lies behind the smallest one. So a receipt names its attempt even when the answer
 to the call was lost, or its worker died. The head tells our own marks from references of other systems:
 ``<installation and channel>.<smallest id, base 36>.<four letters a number>``.
 """
@@ -13,8 +13,8 @@ from channels.adapters.base import Account, Outgoing
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
-BITS, EACH = 12, 4
-SPAN = 1 << BITS
+BITS, FAR, EACH = 14, 10, 4  # of the hash; of the distance; letters for both
+SPAN = 1 << FAR
 HEAD = 4 + 1 + 13 + 1  # the longest head: 63 bits are 13 digits of base 36
 
 
@@ -49,7 +49,7 @@ def mark(own: str, messages: Sequence[Outgoing]) -> str:
     """The field of one call; ``own`` is :func:`tag`. The messages are those of one :func:`fitting`."""
     first = min(message.attempt_id for message in messages)
     pairs = (
-        _letters(_spot(message.address), 2) + _letters(message.attempt_id - first, 2) for message in messages
+        _letters(_spot(message.address) << FAR | message.attempt_id - first, EACH) for message in messages
     )
     return f"{own}.{_base36(first)}.{''.join(pairs)}"
 
@@ -60,13 +60,14 @@ def attempt_of(own: str, told: str, address: str) -> int | None:
     first, _sep, pairs = rest.partition(".")
     if head != own or not pairs or not first.isalnum():
         return None
-    spot = _letters(_spot(address), 2)
-    for at in range(0, len(pairs), EACH):
-        if pairs[at : at + 2] == spot:
-            try:
-                return int(first, 36) + _number(pairs[at + 2 : at + EACH])
-            except ValueError:
-                return None
+    spot = _spot(address)
+    try:
+        for at in range(0, len(pairs), EACH):
+            pair = _number(pairs[at : at + EACH])
+            if pair >> FAR == spot:
+                return int(first, 36) + pair % SPAN
+    except ValueError:  # letters that are none of ours
+        pass
     return None
 
 

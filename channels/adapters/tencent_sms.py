@@ -294,24 +294,19 @@ class Adapter(BaseAdapter):
             return []
         client, models = self._client()
         now = dt.datetime.now(dt.UTC)
-        events = []
         try:
             statuses, replies = models.PullSmsSendStatusRequest(), models.PullSmsReplyStatusRequest()
             for asked in (statuses, replies):
                 asked.SmsSdkAppId, asked.Limit = self._app_id, PAGE
-            for row in client.PullSmsSendStatus(statuses).PullSmsSendStatusSet or ():
-                if row.ReportStatus in STATES:
-                    events.append(self._pulled(row, now))
+            rows = client.PullSmsSendStatus(statuses).PullSmsSendStatusSet or ()
+            events = [self._pulled(row, now) for row in rows if row.ReportStatus in STATES]
         except Exception as error:
             raise self._error(error) from None
         try:
-            for row in client.PullSmsReplyStatus(replies).PullSmsReplyStatusSet or ():
-                events.append(
-                    sms_replies.reply(
-                        str(row.PhoneNumber), str(row.ReplyContent), self._opt_out_words, _moment(row.ReplyTime, now),
-                        to=str(row.ExtendCode or ""), key=f"{row.PhoneNumber}:{row.ReplyTime}:{row.ReplyContent}",
-                    )
-                )  # fmt: skip
+            events += [
+                self._pulled_reply(row, now)
+                for row in client.PullSmsReplyStatus(replies).PullSmsReplyStatusSet or ()
+            ]
         except Exception as error:
             if not events:  # else what is fetched must not be lost
                 raise self._error(error) from None
@@ -321,6 +316,12 @@ class Adapter(BaseAdapter):
         return self._became(
             str(row.SerialNo), str(row.ReportStatus), str(row.PhoneNumber), str(row.SessionContext or ""),
             _moment(row.UserReceiveTime, now), "", str(row.Description or ""),
+        )  # fmt: skip
+
+    def _pulled_reply(self, row: Any, now: dt.datetime) -> Inbound:
+        return sms_replies.reply(
+            str(row.PhoneNumber), str(row.ReplyContent), self._opt_out_words, _moment(row.ReplyTime, now),
+            to=str(row.ExtendCode or ""), key=f"{row.PhoneNumber}:{row.ReplyTime}:{row.ReplyContent}",
         )  # fmt: skip
 
     def status(self, references: Sequence[str]) -> list[Inbound]:

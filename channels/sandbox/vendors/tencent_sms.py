@@ -28,7 +28,8 @@ ZONE = ZoneInfo("Asia/Shanghai")
 CLOCK_SECONDS = 300
 MOST_NUMBERS, LONGEST_CONTEXT, MOST_REPORTS = 200, 511, 100
 _AUTHORIZATION = re.compile(
-    rf"{ALGORITHM} Credential=([^/]+)/(\d{{4}}-\d\d-\d\d)/(\w+)/tc3_request, SignedHeaders=([^,]+), Signature=([0-9a-f]{{64}})"
+    rf"{ALGORITHM} Credential=([^/]+)/(\d{{4}}-\d\d-\d\d)/(\w+)/tc3_request, "
+    r"SignedHeaders=([^,]+), Signature=([0-9a-f]{64})"
 )
 _HOME, _ABROAD = re.compile(r"\+86(1[3-9]\d{9})"), re.compile(r"\+((?!86)[1-9]\d{6,14})")
 JSON = {"Content-Type": "application/json"}  # without a charset: the vendor's client looks for exactly this
