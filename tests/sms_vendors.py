@@ -43,6 +43,13 @@ def tencent_account(sandbox: Sandbox, **settings: Any) -> Account:
     return account(sandbox, "tencent_sms", told, {"secret_key": secret}, **settings)
 
 
+def twilio_account(sandbox: Sandbox, **settings: Any) -> Account:
+    config = sandbox.config.vendors.twilio  # type: ignore[attr-defined]
+    secret = settings.pop("secret", config.auth_token)
+    told = {"account_sid": config.account_sid, "source": config.senders[0], "signature": ""}
+    return account(sandbox, "twilio", told, {"auth_token": secret}, **settings)
+
+
 class Webhook:
     """Our address at a provider: what comes in is read by ``adapter``; ``events`` are what it read."""
 
