@@ -73,6 +73,39 @@ class Webhook:
 
 
 @contextmanager
+def gateway(status: int, body: bytes = b"<html>Bad gateway</html>") -> Iterator[tuple[str, list[bytes]]]:
+    """Something between us and a vendor that answers every call so: its address, and the calls that came."""
+    came: list[bytes] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            came.append(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with _serving(Handler) as address:
+        yield address, came
+
+
+@contextmanager
+def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
 def webhook() -> Iterator[Webhook]:
     hook = Webhook()
 
@@ -94,13 +127,6 @@ def webhook() -> Iterator[Webhook]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    hook.url = f"http://127.0.0.1:{server.server_address[1]}/in/7/secret-of-the-path/"
-    try:
+    with _serving(Handler) as address:
+        hook.url = f"{address}/in/7/secret-of-the-path/"
         yield hook
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -210,22 +210,6 @@ def test_exactly_one_call_arrives_when_the_answer_is_lost(far: Sandbox, fault: s
     assert len(taken(far)) == 2
 
 
-def test_a_gateways_error_after_handing_over_is_unknown(far: Sandbox) -> None:
-    """A 5xx without Aliyun's word may come from anything on the way: what it took is not known."""
-    adapter = Adapter(aliyun_account(far))
-
-    class Broken(Exception):
-        status_code, code = 503, "ServiceUnavailable"
-
-    def fail(*_: Any) -> Any:
-        raise Broken
-
-    client, models, options = adapter._client()
-    adapter._made = (type("Client", (), {"send_batch_sms_with_options": staticmethod(fail)}), models, options)
-    (sent,) = adapter.send([message(1)])
-    assert sent.outcome is Outcome.UNKNOWN
-
-
 def unknown(far: Sandbox, **settings: Any) -> tuple[Adapter, list[Sent]]:
     far.faults(NAME, next=["drop"])
     adapter = Adapter(aliyun_account(far, **settings))
