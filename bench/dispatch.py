@@ -5,12 +5,12 @@ attempts written, contacts appended, references stored, results recorded. Both c
 """
 
 import datetime as dt
-import multiprocessing
-import os
 import time
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, ClassVar
+
+from bench._workers import timed
 
 CAMPAIGNS = 4
 ZONES = ("Asia/Shanghai", "Asia/Urumqi", "Asia/Tokyo")
@@ -236,26 +236,8 @@ def _forget(scene: tuple[int, list[int]]) -> None:
 
 
 def _timed(work: Any, workers: int, scene: tuple[int, list[int]]) -> tuple[float, int, dict[str, int]]:
-    """Seconds from the first worker's start of work to the end of the last, and what they did together."""
-    from django.db import connection
-
-    connection.close()
-    context = multiprocessing.get_context("spawn")
-    ready, go = context.Barrier(workers + 1), context.Event()
-    told = context.Queue()
-    processes = [
-        context.Process(target=_worker, args=(work.__name__, scene, ready, go, told))
-        for _number in range(workers)
-    ]
-    for process in processes:
-        process.start()
-    ready.wait(120)
-    began = time.perf_counter()
-    go.set()
-    results = [told.get() for _process in processes]
-    seconds = time.perf_counter() - began
-    for process in processes:
-        process.join()
+    """Seconds, and what the workers did together."""
+    seconds, results = timed(work, workers, *scene)
     decisions: dict[str, int] = {}
     for _sent, seen in results:
         for name, n in seen.items():
@@ -263,23 +245,10 @@ def _timed(work: Any, workers: int, scene: tuple[int, list[int]]) -> tuple[float
     return seconds, sum(sent for sent, _seen in results), decisions
 
 
-def _worker(name: str, scene: tuple[int, list[int]], ready: Any, go: Any, told: Any) -> None:
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    import django
-
-    django.setup()
-    _install()
-    from django.db import connection
-
-    connection.ensure_connection()
-    ready.wait(120)
-    go.wait()
-    told.put({"_checked": _checked, "_floor": _floor}[name](*scene))
-
-
 def _checked(channel: int, _campaigns: Sequence[int]) -> tuple[int, dict[str, int]]:
     from campaigns import dispatch
 
+    _install()
     sent, seen = 0, {}
     while True:
         done = dispatch.dispatch_channel(channel)
