@@ -54,7 +54,7 @@ def taken(far: Sandbox) -> list[dict[str, Any]]:
 
 
 class TestAliyun(AdapterContract, SenderContract, NetworkContract):
-    name = NAME
+    name = "aliyun_sms"
 
     def outgoing(self, attempt_id: int, **fields: Any) -> Outgoing:
         return super().outgoing(attempt_id, template="SMS_1", **fields)

@@ -52,7 +52,7 @@ def taken(far: Sandbox) -> list[dict[str, Any]]:
 
 
 class TestTencent(AdapterContract, SenderContract, NetworkContract):
-    name = NAME
+    name = "tencent_sms"
 
     def outgoing(self, attempt_id: int, **fields: Any) -> Outgoing:
         return super().outgoing(attempt_id, template="1110", **fields)

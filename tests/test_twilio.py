@@ -62,7 +62,7 @@ def taken(far: Sandbox) -> list[dict[str, Any]]:
 
 
 class TestTwilio(AdapterContract, SenderContract, NetworkContract):
-    name = NAME
+    name = "twilio"
 
     @pytest.fixture
     def adapter(self, far: Sandbox) -> Iterator[BaseAdapter]:
