@@ -1,8 +1,8 @@
 """Text messages end to end over SMPP: claimed with all checks, handed over, recorded; beside a bare client loop.
 
-Both have as many sessions and the same window, shared by them, to the same SMSC, which runs in a process of its own, writes every message to its disk and
-waits before each answer. The floor is smpplib alone: it sends PDUs and reads answers, and knows no people. What was sent
-is counted from the SMSC's log.
+Both have as many sessions, and the same window shared by them, to the same SMSC, which runs in a process of its own,
+writes every message to its disk and waits before each answer. The floor is smpplib alone: it sends PDUs and reads
+answers, and knows no people. What was sent is counted from the SMSC's log.
 """
 
 import datetime as dt
