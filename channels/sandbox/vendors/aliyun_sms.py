@@ -45,7 +45,7 @@ class Refused(Exception):
 
 
 @dataclass
-class Config(VendorConfig):
+class AliyunConfig(VendorConfig):
     access_key_id: str = "LTAIsandbox"
     access_key_secret: str = "sandbox-aliyun-secret"  # noqa: S105
     signatures: list[str] = field(default_factory=lambda: ["Evenreach"])  # approved ones
@@ -76,8 +76,8 @@ class Message:
 class Vendor(BaseVendor):
     name: ClassVar[str] = "aliyun_sms"
     port: ClassVar[int] = 18110
-    Config: ClassVar[type[VendorConfig]] = Config
-    config: Config
+    Config: ClassVar[type[VendorConfig]] = AliyunConfig
+    config: AliyunConfig
 
     def restore(self) -> None:
         self._messages: dict[str, list[Message]] = {}

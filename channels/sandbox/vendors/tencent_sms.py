@@ -44,7 +44,7 @@ class Failed(Exception):
 
 
 @dataclass
-class Config(VendorConfig):
+class TencentConfig(VendorConfig):
     secret_id: str = "AKIDsandbox"  # noqa: S105
     secret_key: str = "sandbox-tencent-key"  # noqa: S105
     app_id: str = "1400006666"
@@ -75,8 +75,8 @@ class Message:
 class Vendor(BaseVendor):
     name: ClassVar[str] = "tencent_sms"
     port: ClassVar[int] = 18111
-    Config: ClassVar[type[VendorConfig]] = Config
-    config: Config
+    Config: ClassVar[type[VendorConfig]] = TencentConfig
+    config: TencentConfig
 
     def restore(self) -> None:
         self._messages: dict[str, Message] = {}

@@ -41,7 +41,7 @@ class Refused(Exception):
 
 
 @dataclass
-class Config(VendorConfig):
+class TwilioConfig(VendorConfig):
     account_sid: str = "AC" + "0123456789abcdef" * 2
     auth_token: str = "sandbox-twilio-token"  # noqa: S105
     account_status: str = "active"
@@ -74,8 +74,8 @@ class Message:
 class Vendor(BaseVendor):
     name: ClassVar[str] = "twilio"
     port: ClassVar[int] = 18112
-    Config: ClassVar[type[VendorConfig]] = Config
-    config: Config
+    Config: ClassVar[type[VendorConfig]] = TwilioConfig
+    config: TwilioConfig
 
     def restore(self) -> None:
         self._messages: dict[str, Message] = {}
