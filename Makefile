@@ -37,9 +37,16 @@ node_modules/.installed: package.json package-lock.json | .venv/.runtime
 	@$(BIN)/npm ci --ignore-scripts --silent
 	@touch $@
 
+# Programs of others that tests talk to; the product never needs them.
+PEERS := tests/peers/twilio
+$(PEERS)/node_modules/.installed: $(PEERS)/package.json $(PEERS)/package-lock.json | .venv/.runtime
+	@echo "Installing foreign peers for tests…"
+	@$(BIN)/npm ci --prefix $(PEERS) --ignore-scripts --silent
+	@touch $@
+
 .PHONY: assets dev
 assets: node_modules/.installed ## install style sheets and scripts of the screens
-dev: .venv/.dev assets ## install what tests and linters need
+dev: .venv/.dev assets $(PEERS)/node_modules/.installed ## install what tests and linters need
 
 .PHONY: up
 up: .venv/.runtime assets ## run everything on this machine (make up ARGS="--port 9000")
@@ -80,4 +87,4 @@ constraints: dev ## write down the versions of all installed packages
 
 .PHONY: clean
 clean: ## remove what was installed (never data)
-	rm -rf .venv node_modules
+	rm -rf .venv node_modules $(PEERS)/node_modules

@@ -5,13 +5,12 @@ attempts written, contacts appended, references stored, results recorded. Both c
 """
 
 import datetime as dt
-import multiprocessing
-import os
 import time
 from collections.abc import Sequence
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, ClassVar
+
+from bench._workers import timed
 
 CAMPAIGNS = 4
 ZONES = ("Asia/Shanghai", "Asia/Urumqi", "Asia/Tokyo")
@@ -134,7 +133,6 @@ def run(*, touches: int = 1_000_000, workers: int = 2) -> dict[str, Any]:
         "floor_seconds": round(floor_seconds, 2),
         "floor_rate": round(sent / floor_seconds),
         "ratio": round(floor_seconds / seconds, 3),
-        # Seconds of processor, which other programs on the machine disturb less: workers, their connections.
         "cpu": cpu,
         "floor_cpu": floor_cpu,
         "cpu_ratio": round(sum(floor_cpu) / sum(cpu), 3),
@@ -243,63 +241,19 @@ def _forget(scene: tuple[int, list[int]]) -> None:
 def _timed(
     work: Any, workers: int, scene: tuple[int, list[int]]
 ) -> tuple[float, list[float], int, dict[str, int]]:
-    """Seconds from the first worker's start of work to the end of the last; of processor; what they did together."""
-    from django.db import connection
-
-    connection.close()
-    context = multiprocessing.get_context("spawn")
-    ready, go = context.Barrier(workers + 1), context.Event()
-    told = context.Queue()
-    processes = [
-        context.Process(target=_worker, args=(work.__name__, scene, ready, go, told))
-        for _number in range(workers)
-    ]
-    for process in processes:
-        process.start()
-    ready.wait(120)
-    began = time.perf_counter()
-    go.set()
-    results = [told.get() for _process in processes]
-    seconds = time.perf_counter() - began
-    for process in processes:
-        process.join()
+    """Seconds, seconds of processor, and what the workers did together."""
+    seconds, results, cpu = timed(work, workers, *scene)
     decisions: dict[str, int] = {}
-    for _sent, seen, _cpu in results:
+    for _sent, seen in results:
         for name, n in seen.items():
             decisions[name] = decisions.get(name, 0) + n
-    cpu = [round(sum(used), 2) for used in zip(*(used for _sent, _seen, used in results), strict=True)]
-    return seconds, cpu, sum(sent for sent, _seen, _cpu in results), decisions
-
-
-def _worker(name: str, scene: tuple[int, list[int]], ready: Any, go: Any, told: Any) -> None:
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    import django
-
-    django.setup()
-    _install()
-    from django.db import connection
-
-    connection.ensure_connection()
-    backend = connection.connection.info.backend_pid
-    ready.wait(120)
-    go.wait()
-    before = time.process_time(), _processor_seconds(backend)
-    sent, seen = {"_checked": _checked, "_floor": _floor}[name](*scene)
-    told.put((sent, seen, (time.process_time() - before[0], _processor_seconds(backend) - before[1])))
-
-
-def _processor_seconds(pid: int) -> float:
-    """What a process of this machine used so far; 0 of one that runs elsewhere."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return seconds, cpu, sum(sent for sent, _seen in results), decisions
 
 
 def _checked(channel: int, _campaigns: Sequence[int]) -> tuple[int, dict[str, int]]:
     from campaigns import dispatch
 
+    _install()
     sent, seen = 0, {}
     while True:
         done = dispatch.dispatch_channel(channel)

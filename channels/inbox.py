@@ -17,7 +17,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from audiences.models import Identity
-from channels import counts
+from channels import counts, reply_rules
 from channels.accounts import adapter_for
 from channels.adapters.base import BadSignature, Inbound, InboundReply, InboundRequest
 from channels.models import Channel, InboxEvent
@@ -40,8 +40,10 @@ def store(channel: Channel | int, events: Sequence[Inbound], received_at: dateti
     """Store events that are not there yet, known by (channel, dedupe key); returns how many were new."""
     if not events:
         return 0
-    channel_id = channel if isinstance(channel, int) else channel.pk
-    return queries.store(channel_id, _columns(events), received_at)
+    if isinstance(channel, int):
+        return queries.store(channel, _columns(events), received_at)
+    events = reply_rules.judged(channel, events, received_at.date())
+    return queries.store(channel.pk, _columns(events), received_at)
 
 
 def _columns(events: Sequence[Inbound]) -> dict[str, list[Any]]:

@@ -77,7 +77,7 @@ def gsm7_units(text: str) -> int:
 
 def ucs2_units(text: str) -> int:
     """UTF-16 units: a character beyond the basic plane, such as an emoji, counts two."""
-    return len(text) + sum(character > "\uffff" for character in text)
+    return len(encode_ucs2(text)) // 2
 
 
 def cut(text: str, counting: Counting = Counting.INTERNATIONAL, lengths: Lengths = STANDARD) -> Cut:

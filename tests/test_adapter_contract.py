@@ -36,7 +36,9 @@ def test_every_medium_has_its_manual_twin_and_it_stands_last() -> None:
 def test_every_adapter_inherits_the_contract_somewhere() -> None:
     """A new adapter without a contract test is noticed here."""
     tests = "\n".join(path.read_text() for path in DOCS.parent.parent.glob("tests/test_*.py"))
-    for name in all_adapters():
+    for name, adapter in all_adapters().items():
+        if not adapter.__module__.startswith("channels."):
+            continue  # a test's own, added to this process
         assert f'name = "{name}"' in tests, f"write a test class for {name} that inherits AdapterContract"
 
 

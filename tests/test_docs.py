@@ -122,6 +122,8 @@ def test_every_adapter_has_a_page_that_names_each_of_its_settings() -> None:
     from channels.adapters import all_adapters
 
     for name, adapter in all_adapters().items():
+        if not adapter.__module__.startswith("channels."):
+            continue  # a test's own, added to this process
         page = ROOT / "docs" / "adapters" / f"{name}.md"
         assert page.exists(), f"docs/adapters/{name}.md is missing"
         words = page.read_text("utf-8")

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from smpplib import smpp
 
 from audiences.vocabulary import ResponseKind
 from channels.adapters.base import AdapterError, BaseAdapter, Inbound, Outcome, Outgoing, Receipt
@@ -14,7 +17,7 @@ from channels.adapters.smpp import Adapter
 from channels.sandbox import pdu
 from channels.sandbox.server import Sandbox
 from channels.smpp.inbound import Reading, read
-from channels.smpp.session import Delivered, Session
+from channels.smpp.session import Delivered, Session, party
 from tests.adapter_contract import AdapterContract, NetworkContract, SenderContract
 from tests.sandbox_fixture import sandbox, smpp_account, start_sandbox
 
@@ -120,6 +123,8 @@ def test_a_refused_number_is_final_and_marks_the_address(adapter: Adapter) -> No
     bad, no_number, empty, good = adapter.send(
         [message(1, address="+123"), message(2, address="nobody"), message(3, ""), message(4)]
     )
+    (foreign,) = adapter.send([message(5, address="+٨٦١٣٨٠٠١٣٨٠٠٠")])
+    assert (foreign.outcome, foreign.invalid_address) == (Outcome.REFUSED, True)
     assert (bad.outcome, bad.code, bad.invalid_address) == (Outcome.REFUSED, "0x0B", True)
     assert (no_number.outcome, no_number.invalid_address) == (Outcome.REFUSED, True)
     assert (empty.outcome, empty.code) == (Outcome.REFUSED, "empty")
@@ -284,7 +289,31 @@ def test_replies_are_read_and_opt_out_words_known(adapter: Adapter, sandbox: San
     assert {(event.identity_kind, event.identity_value) for event in events} == {("phone", PHONE)}
 
 
-# Reading, without a line --------------------------------------------------------------------------
+# Writing and reading, without a line --------------------------------------------------------------------------
+
+
+@given(
+    coding=st.sampled_from([0, 8]), text=st.binary(min_size=1, max_size=160), esm_class=st.sampled_from([0, 0x40]),
+    receipt=st.booleans(), source=st.sampled_from(["10690000", "Evenreach", "8613800138000"]),
+    digits=st.integers(10**5, 10**15 - 1), validity=st.sampled_from(["", "261123083000000+"]),
+)  # fmt: skip
+def test_our_submit_sm_is_octet_for_octet_that_of_smpplib(
+    coding: int, text: bytes, esm_class: int, receipt: bool, source: str, digits: int, validity: str
+) -> None:
+    session = Session("127.0.0.1", 1, timeout=1)
+    ton, npi = (3, 0) if source.isdigit() else (5, 0)
+    sequence, octets = session.submit_octets(
+        party(ton, npi, source), party(1, 1, str(digits)), text, esm_class=esm_class, coding=coding, receipt=receipt,
+        validity=validity.encode(), tlvs=b"\x14\x01\0\x02ab",
+    )  # fmt: skip
+    theirs = smpp.make_pdu(
+        "submit_sm", client=session, source_addr_ton=ton, source_addr_npi=npi, source_addr=source, dest_addr_ton=1,
+        dest_addr_npi=1, destination_addr=str(digits), esm_class=esm_class, registered_delivery=int(receipt),
+        data_coding=coding, short_message=text, validity_period=validity,
+    )  # fmt: skip
+    theirs.sequence = sequence
+    plain = theirs.generate()
+    assert octets == struct.pack(">L", len(plain) + 6) + plain[4:] + b"\x14\x01\0\x02ab"
 
 
 def delivered(**fields: Any) -> Delivered:

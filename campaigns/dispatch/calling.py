@@ -173,7 +173,8 @@ def facts_of(
         again_at = None
         if sent.outcome == Outcome.THROTTLED:
             again_at = now + _again(sent.retry_after, row.n)
-            waits.append(sent.retry_after or AGAIN.total_seconds())
+            if not sent.address_only:
+                waits.append(sent.retry_after or AGAIN.total_seconds())
         called.facts.append(
             Told(
                 campaign_id=row.campaign_id,

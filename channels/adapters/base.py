@@ -65,6 +65,7 @@ class Sent:
     code: str = ""
     text: str = ""
     retry_after: float | None = None  # seconds
+    address_only: bool = False  # ``retry_after`` concerns this address, not the channel
     parts: int = 1
     cost: Decimal | None = None  # where the provider tells it
     invalid_address: bool = False  # the address does not exist

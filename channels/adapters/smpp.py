@@ -15,7 +15,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from audiences.vocabulary import IdentityKind, Medium
-from channels import sms_text
+from channels import sms_replies, sms_text
+from channels.adapters import _sms_calls
 from channels.adapters.base import (
     Account,
     AdapterError,
@@ -28,17 +29,17 @@ from channels.adapters.base import (
     Setting,
 )
 from channels.smpp.inbound import Reading, read
-from channels.smpp.session import RECEIVE_REJECTED, Lost, Rejected, Session, describe, logger
+from channels.smpp.session import RECEIVE_REJECTED, Lost, Rejected, Session, describe, logger, party
 from channels.vocabulary import Domain, Guarantee, Observability
 
 SLOWER = {0x08, 0x14, 0x58, 0x64}  # system error, queue full, throttled, temporary: it did not arrive
 STOPS = {0x0D, 0x0E, 0x0F, 0x53}  # bind failed, password, system id, system type: a person must act
 NO_SUCH_NUMBER = {0x0B}
-MAINLAND = "+86"
 WAIT, LOST_WAIT = 1.0, 5.0  # seconds to the next try, after a throttle and after a lost line
 STALE = 20.0  # a session idle for longer is asked whether it is still there
 LONGEST_VALIDITY = dt.timedelta(hours=72)  # SMSCs keep a message no longer, and some refuse to be told more
 MOST_EVENTS, IDLE = 1000, 0.03
+LONGEST_ADDRESS = 20
 HAS_HEADER, ALPHANUMERIC, INTERNATIONAL, NETWORK_SPECIFIC, ISDN = 0x40, 5, 1, 3, 1
 
 
@@ -70,7 +71,7 @@ class Adapter(BaseAdapter):
     guarantee = Guarantee.IMMEDIATE
     observability = Observability.PERSON_OBSERVED
     address_kinds: ClassVar[tuple[str, ...]] = (IdentityKind.PHONE,)
-    batch_size = 500
+    batch_size = 1000
     settings: ClassVar[tuple[Setting, ...]] = (
         Setting("host", gettext_lazy("SMSC"), gettext_lazy("Such as smpp.example.com.")),
         Setting("port", gettext_lazy("Port"), kind="number", default=2775),
@@ -151,13 +152,7 @@ class Adapter(BaseAdapter):
             gettext_lazy("Such as Asia/Shanghai; empty: the time of arrival counts."),
             required=False,
         ),
-        Setting(
-            "opt_out_words",
-            gettext_lazy("Replies that opt out"),
-            gettext_lazy("Separated by spaces."),
-            required=False,
-            default="STOP STOPALL UNSUBSCRIBE CANCEL END QUIT TD T R 退订",
-        ),
+        sms_replies.SETTING,
         Setting(
             "timeout", gettext_lazy("Seconds to wait for the SMSC"), kind="number", default=10, required=False
         ),
@@ -177,9 +172,11 @@ class Adapter(BaseAdapter):
             ids=str(told.get("message_ids") or "same"),
             reference_tlv=self._tlv,
             zone=str(told.get("receipt_zone") or ""),
-            opt_out_words=frozenset(str(told.get("opt_out_words") or "").upper().split()),
+            opt_out_words=sms_replies.words_of(told),
         )
         self._source = str(told.get("source") or "").strip()
+        self._from = b""
+        self._receipts = bool(told.get("receipts", True))
         self.listen_seconds = 0.5
 
     # Sending --------------------------------------------------------------------------------------
@@ -220,10 +217,10 @@ class Adapter(BaseAdapter):
 
     def _parts(self, message: Outgoing) -> list[tuple[int, int, bytes]]:
         """(esm class, data coding, octets) of each part; none where there is nothing to send."""
-        text = self._signed(message.text)
-        if not text or not message.address.lstrip("+").isdigit():
+        text = _sms_calls.signed(self.account.settings, message.text)
+        if not text or not _is_number(message.address):
             return []
-        mainland = message.address.startswith(MAINLAND)
+        mainland = message.address.startswith(_sms_calls.MAINLAND)
         counting = sms_text.Counting.MAINLAND if mainland else sms_text.Counting.INTERNATIONAL
         cut = sms_text.cut(text, counting)
         gsm = cut.encoding == sms_text.Encoding.GSM7
@@ -245,25 +242,16 @@ class Adapter(BaseAdapter):
                 _("“Sender” must be a number of up to 20 digits, or up to 11 Latin letters and digits."),
                 code="settings", stops_channel=True,
             )  # fmt: skip
-
-    def _signed(self, text: str) -> str:
-        """With the signature before it, once."""
-        signature = str(self.account.settings.get("signature") or "").strip().strip("【】")
-        head = f"【{signature}】" if signature and text else ""
-        return text if not head or text.startswith(head) else head + text
+        self._from = party(*_source_type(self._source), name)
 
     def _octets(
         self, session: Session, message: Outgoing, esm_class: int, coding: int, octets: bytes, last: bool
     ) -> tuple[int, bytes]:
-        ton, npi = _source_type(self._source)
-        attempt = str(message.attempt_id).encode()
         # One receipt a message: that of its last part. Receipts of every part would contradict each other.
-        wants_receipt = last and bool(self.account.settings.get("receipts", True))
+        attempt = str(message.attempt_id).encode()
         return session.submit_octets(
-            source_addr_ton=ton, source_addr_npi=npi, source_addr=self._source.lstrip("+"), dest_addr_ton=INTERNATIONAL,
-            dest_addr_npi=ISDN, destination_addr=message.address.lstrip("+"), esm_class=esm_class,
-            registered_delivery=int(wants_receipt), data_coding=coding, short_message=octets,
-            validity_period=_validity(message.expires_at),
+            self._from, party(INTERNATIONAL, ISDN, message.address.lstrip("+")), octets, esm_class=esm_class,
+            coding=coding, receipt=last and self._receipts, validity=_validity(message.expires_at),
             tlvs=struct.pack(">HH", self._tlv, len(attempt)) + attempt if self._tlv else b"",
         )  # fmt: skip
 
@@ -272,10 +260,8 @@ class Adapter(BaseAdapter):
         # The receipt is of the last part, so its id is the one to know.
         reference = self._reading.answer_id(flight.ids[-1]) if flight.ids else ""
         if not n:
-            address = flight.message.address.lstrip("+")
-            code, text = (
-                ("0x0B", "the address is no phone number") if not address.isdigit() else ("empty", "no text")
-            )
+            known = _is_number(flight.message.address)
+            code, text = ("empty", "no text") if known else ("0x0B", "the address is no phone number")
             return Sent(attempt, Outcome.REFUSED, code=code, text=text, invalid_address=code == "0x0B")
         if flight.unanswered:
             return Sent(
@@ -438,6 +424,12 @@ def _tag(text: str) -> int:
     return tag
 
 
+def _is_number(address: str) -> bool:
+    """Whether SMPP can carry it; whether it exists the SMSC tells."""
+    digits = address.lstrip("+")
+    return digits.isascii() and digits.isdigit() and len(digits) <= LONGEST_ADDRESS
+
+
 def _code(status: int) -> str:
     return f"0x{status:02X}"
 
@@ -449,8 +441,8 @@ def _source_type(source: str) -> tuple[int, int]:
     return (INTERNATIONAL, ISDN) if source.startswith("+") else (NETWORK_SPECIFIC, 0)
 
 
-def _validity(until: dt.datetime | None) -> str:
-    """An SMPP time in UTC; "" without a deadline, or for one so far that the SMSC's own limit comes first."""
+def _validity(until: dt.datetime | None) -> bytes:
+    """An SMPP time in UTC; nothing without a deadline, or for one so far that the SMSC's own limit comes first."""
     if until is None or until - dt.datetime.now(dt.UTC) > LONGEST_VALIDITY:
-        return ""
-    return f"{until.astimezone(dt.UTC):%y%m%d%H%M%S}000+"
+        return b""
+    return f"{until.astimezone(dt.UTC):%y%m%d%H%M%S}000+".encode()

@@ -1,16 +1,13 @@
 """What a deliver_sm says: a receipt of one of our messages, or a message of a person."""
 
 import datetime as dt
-import hashlib
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from audiences import identity
-from audiences.vocabulary import IdentityKind, ResponseKind
-from channels import sms_text
+from channels import sms_replies, sms_text
 from channels.adapters.base import Inbound, Receipt
 from channels.smpp.session import Delivered
 
@@ -119,31 +116,15 @@ def _done(text: str, zone: str, now: dt.datetime) -> dt.datetime:
 
 
 def _message(delivered: Delivered, octets: bytes, reading: Reading, now: dt.datetime) -> Inbound:
-    """A reply. SMPP gives it no id: the same words of the same number on the same (UTC) day are one."""
+    """A reply. SMPP gives it no id."""
     if (delivered.esm_class or 0) & HAS_HEADER and octets:
         octets = octets[octets[0] + 1 :]
     coding = delivered.data_coding or 0
     text = {8: sms_text.decode_ucs2, 3: lambda raw: raw.decode("latin-1")}.get(coding, sms_text.decode_gsm7)(
         octets
     )
-    sender = _phone((delivered.source_addr or b"").decode("latin-1"), delivered.source_addr_ton)
+    sender = (delivered.source_addr or b"").decode("latin-1")
+    if delivered.source_addr_ton == INTERNATIONAL and not sender.startswith("+"):
+        sender = f"+{sender}"
     number = (delivered.destination_addr or b"").decode("latin-1")
-    word = text.strip().strip("。.!！ ").upper()
-    content = hashlib.sha256(f"{number}\0{text}".encode()).hexdigest()[:16]
-    return Inbound(
-        dedupe_key=f"reply:{sender}:{content}:{now.astimezone(dt.UTC):%Y%m%d}",
-        occurred_at=now,
-        response=ResponseKind.OPT_OUT if word in reading.opt_out_words else ResponseKind.REPLY,
-        identity_kind=IdentityKind.PHONE,
-        identity_value=sender,
-        detail={"text": text, "to": number},
-    )
-
-
-def _phone(address: str, type_of_number: int | None) -> str:
-    """E.164 where the address is a number that exists, else as it came."""
-    plain = address if address.startswith("+") or type_of_number != INTERNATIONAL else f"+{address}"
-    try:
-        return identity.phone(plain)
-    except ValueError:
-        return plain
+    return sms_replies.reply(sender, text, reading.opt_out_words, now, to=number)

@@ -1,6 +1,6 @@
 """One bound SMPP session: many messages on their way at once, and nothing forgotten when the line goes.
 
-``smpplib`` writes and reads the PDUs; the window, the time-outs and the unanswered rest are ours.
+``smpplib`` writes and reads most PDUs; submit_sm, the window, the time-outs and the unanswered rest are ours.
 """
 
 import logging
@@ -17,7 +17,7 @@ from smpplib.command import DeliverSM
 
 Key = TypeVar("Key", bound=Hashable)
 RESPONSE = 0x80000000
-SUBMIT_SM_RESP, GENERIC_NACK = 0x80000004, 0x80000000
+SUBMIT_SM, SUBMIT_SM_RESP, GENERIC_NACK = 0x04, 0x80000004, 0x80000000
 DELIVER_SM, UNBIND, ENQUIRE_LINK = 0x05, 0x06, 0x15
 HEADER = struct.Struct(">LLLL")
 LONGEST = 1 << 20
@@ -41,6 +41,11 @@ class Rejected(Exception):
 
 def describe(status: int) -> str:
     return f"{status:#04x} {consts.DESCRIPTIONS.get(status, 'unknown code')}"
+
+
+def party(type_of_number: int, plan: int, address: str) -> bytes:
+    """A sender or recipient as a submit_sm holds it."""
+    return bytes((type_of_number, plan)) + address.encode("ascii") + b"\0"
 
 
 class Delivered(DeliverSM):  # type: ignore[misc]
@@ -98,13 +103,18 @@ class Session(Client):  # type: ignore[misc]
             self.drop()
             raise Lost(f"{self.host}:{self.port} does not answer ({_reason(error)})") from error
 
-    def submit_octets(self, *, tlvs: bytes = b"", **fields: Any) -> tuple[int, bytes]:
-        """A submit_sm as (sequence, PDU), ``tlvs`` being vendor parameters that smpplib cannot write."""
-        pdu = smpp.make_pdu("submit_sm", client=self, **fields)
-        octets: bytes = pdu.generate()
-        if tlvs:
-            octets = struct.pack(">L", len(octets) + len(tlvs)) + octets[4:] + tlvs
-        return pdu.sequence, octets
+    def submit_octets(
+        self, source: bytes, destination: bytes, text: bytes, *, esm_class: int = 0, coding: int = 0, receipt: bool = False,
+        validity: bytes = b"", tlvs: bytes = b"",
+    ) -> tuple[int, bytes]:  # fmt: skip
+        """A submit_sm as (sequence, PDU). Ours, since smpplib takes most of a message's time to write one, and knows no
+        vendor parameters. ``source`` and ``destination`` are made by :func:`party`; ``tlvs`` are octets."""
+        sequence = self.next_sequence()
+        body = b"".join((
+            b"\0", source, destination, bytes((esm_class, 0, 0)), b"\0", validity, b"\0",
+            bytes((receipt, 0, coding, 0, len(text))), text, tlvs,
+        ))  # fmt: skip
+        return sequence, HEADER.pack(16 + len(body), SUBMIT_SM, 0, sequence) + body
 
     # -- sending -----------------------------------------------------------------------------------------
     def exchange(
