@@ -107,6 +107,7 @@ class InboundRequest:
     headers: Mapping[str, str]  # lower-case names
     query: Mapping[str, str]
     body: bytes
+    received_at: dt.datetime | None = None  # when it came, also where it is read again later
 
 
 @dataclass(frozen=True, slots=True)
