@@ -33,9 +33,11 @@ SELECT id, 'member_number', 'main', 'M' || id, '', '', now() FROM audiences_cust
 """
 
 
-def run(*, messages: int = 100_000, workers: int = 2, batch: int = 500, answer_ms: int = 0) -> dict[str, Any]:
+def run(
+    *, messages: int = 100_000, workers: int = 2, batch: int = 100, answer_ms: int = 10
+) -> dict[str, Any]:
     """``messages`` go out with all checks and records, then as many by a bare client. ``answer_ms``: the far side's
-    delay before each answer."""
+    delay before each answer, as in ``send_sms``; ``batch``: messages in one HTTP call."""
     people = max(1, messages // CAMPAIGNS)
     n = people * CAMPAIGNS
     with _far_side(answer_ms) as (url, taken):

@@ -7,6 +7,7 @@ Redirects are never followed.
 
 import ipaddress
 import socket
+import threading
 import time
 from typing import Any
 
@@ -79,10 +80,11 @@ def addresses(host: str, port: int) -> list[str]:
 
 
 class GuardedTransport(httpx.BaseTransport):
-    """HTTP to checked addresses only. For a client of one thread."""
+    """HTTP to checked addresses only."""
 
     def __init__(self, **given: Any) -> None:
         self._given = given
+        self._lock = threading.Lock()
         self._by_host: dict[str, httpx.HTTPTransport] = {}  # a connection proved one name only
         self._known: dict[tuple[str, int], tuple[float, list[str]]] = {}
 
@@ -90,9 +92,10 @@ class GuardedTransport(httpx.BaseTransport):
         """Raises :class:`NotAllowed`; :class:`httpx.ConnectError` when no address answers."""
         host = request.url.host
         port = request.url.port or PORTS[request.url.scheme]
-        inner = self._by_host.get(host)
-        if inner is None:
-            inner = self._by_host[host] = httpx.HTTPTransport(trust_env=False, **self._given)
+        with self._lock:
+            inner = self._by_host.get(host)
+            if inner is None:
+                inner = self._by_host[host] = httpx.HTTPTransport(trust_env=False, **self._given)
         failed: httpx.ConnectError | None = None
         for address in self._resolved(host, port):
             pinned = httpx.Request(
@@ -125,10 +128,10 @@ class GuardedTransport(httpx.BaseTransport):
         self._by_host.clear()
 
 
-def client(timeout: float) -> httpx.Client:
-    """A client that calls checked addresses only, follows no redirect and no proxy of the environment."""
+def client(timeout: float, connections: int = 4) -> httpx.Client:
+    """A client for any number of threads: checked addresses only, no redirect, no proxy of the environment."""
     return httpx.Client(
-        transport=GuardedTransport(limits=httpx.Limits(max_connections=4, keepalive_expiry=60.0)),
+        transport=GuardedTransport(limits=httpx.Limits(max_connections=connections, keepalive_expiry=60.0)),
         timeout=timeout,
         follow_redirects=False,
         trust_env=False,

@@ -121,11 +121,24 @@ def test_more_than_a_call_takes_goes_in_several_and_an_error_between_loses_nothi
     sandbox.change({"vendors": {"webhook": {"per_minute": 2}}})
     made = Adapter(of(sandbox, batch=10))
     results = made.send(messages(35))
-    assert [sent.outcome for sent in results] == [Outcome.ACCEPTED] * 20 + [Outcome.THROTTLED] * 15
+    outcomes = [sent.outcome for sent in results]
+    assert [sent.attempt_id for sent in results] == list(range(1000, 1035))
+    assert outcomes[:10] == [Outcome.ACCEPTED] * 10
+    assert {outcomes.count(Outcome.ACCEPTED), outcomes.count(Outcome.THROTTLED)} in ({20, 15}, {15, 20})
+    assert len(sandbox.log_lines("webhook", "message")) == outcomes.count(Outcome.ACCEPTED)
     with pytest.raises(AdapterError) as caught:
-        made.send(messages(1, first=5000))
+        made.send(messages(35, first=5000))
     made.close()
     assert (caught.value.retryable, caught.value.retry_after) == (True, 7.0)
+
+
+def test_calls_of_a_batch_are_made_at_the_same_time(sandbox: Sandbox) -> None:
+    sandbox.faults("webhook", seconds=0.2)
+    made = Adapter(of(sandbox, batch=1, connections=5))
+    began = time.monotonic()
+    assert {sent.outcome for sent in made.send(messages(6))} == {Outcome.ACCEPTED}
+    assert time.monotonic() - began < 6 * 0.2
+    made.close()
 
 
 def test_a_wrong_secret_stops_the_channel(sandbox: Sandbox) -> None:

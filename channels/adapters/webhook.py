@@ -9,6 +9,7 @@ import hmac
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal, InvalidOperation
 from hashlib import sha256
 from typing import Any, ClassVar
@@ -94,7 +95,17 @@ class Adapter(BaseAdapter):
             gettext_lazy("Messages in one call"),
             gettext_lazy("At most 1,000."),
             "number",
-            default=500,
+            default=100,
+            required=False,
+        ),
+        Setting(
+            "connections",
+            gettext_lazy("Calls at the same time"),
+            gettext_lazy(
+                "Of one worker, at most 16. An app that takes a while for each call is asked several at once."
+            ),
+            "number",
+            default=4,
             required=False,
         ),
         Setting(
@@ -107,28 +118,37 @@ class Adapter(BaseAdapter):
         self._url = str(account.settings.get("url") or "")
         self._secret = str(account.credentials.get("secret") or "").encode()
         self._timeout = float(account.settings.get("timeout") or 15)
-        self._batch = max(1, min(self.batch_size, int(account.settings.get("batch") or 500)))
+        self._batch = max(1, min(self.batch_size, int(account.settings.get("batch") or 100)))
+        self._connections = max(1, min(16, int(account.settings.get("connections") or 4)))
         self._http: httpx.Client | None = None
+        self._pool: ThreadPoolExecutor | None = None
 
     # Sending --------------------------------------------------------------------------------------
 
     def send(self, batch: Sequence[Outgoing]) -> list[Sent]:
-        """Post it in as few calls as size permits. Raises :class:`AdapterError` only before the first was taken."""
-        results: list[Sent] = []
+        """Post it in as few calls as size permits, several at once. Raises :class:`AdapterError` only when no call
+        was taken."""
         calls = list(self._calls(batch))
-        for position, (messages, body) in enumerate(calls):
-            try:
-                results += self._hand_over(messages, body)
-            except AdapterError as error:
-                if position == 0:
-                    raise
-                results += [
-                    Sent(message.attempt_id, Outcome.THROTTLED, code=error.code, text=str(error)[:200],
-                         retry_after=error.retry_after)
-                    for left, _body in calls[position:] for message in left
-                ]  # fmt: skip
-                break
+        told = [self._try(*calls[0])] if calls else []
+        if len(calls) > 1 and not isinstance(told[0], AdapterError):
+            told += self._threads().map(self._try, *zip(*calls[1:], strict=True))
+        if told and all(isinstance(one, AdapterError) for one in told):
+            raise told[0]
+        results: list[Sent] = []
+        for (messages, _body), one in zip(calls, told, strict=True):
+            results += one if isinstance(one, list) else [_failed(message, one) for message in messages]
         return results
+
+    def _try(self, messages: Sequence[Outgoing], body: bytes) -> list[Sent] | AdapterError:
+        try:
+            return self._hand_over(messages, body)
+        except AdapterError as error:
+            return error
+
+    def _threads(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._connections, thread_name_prefix="webhook")
+        return self._pool
 
     def _calls(self, batch: Sequence[Outgoing]) -> Iterator[tuple[list[Outgoing], bytes]]:
         messages: list[Outgoing] = []
@@ -182,7 +202,7 @@ class Adapter(BaseAdapter):
     def _post(self, body: bytes) -> httpx.Response:
         """Raises :class:`AdapterError` when nothing can have arrived, :class:`httpx.HTTPError` when it may have."""
         if self._http is None:
-            self._http = outward.client(self._timeout)
+            self._http = outward.client(self._timeout, self._connections)
         headers = {
             "Content-Type": "application/json",
             SIGNATURE: signed(self._secret, body, int(time.time())),
@@ -282,6 +302,9 @@ class Adapter(BaseAdapter):
         if self._http is not None:
             self._http.close()
             self._http = None
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
 
 
 _ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
@@ -329,6 +352,15 @@ def _sent(message: Outgoing, row: Mapping[str, Any] | None) -> Sent:
         retry_after=_seconds(row.get("retry_after")) if outcome is Outcome.THROTTLED else None,
         invalid_address=outcome is Outcome.REFUSED and row.get("invalid_address") is True,
     )
+
+
+def _failed(message: Outgoing, error: AdapterError) -> Sent:
+    """Of a call that failed before anything arrived, beside others that were taken."""
+    final = not error.retryable and not error.stops_channel
+    return Sent(
+        message.attempt_id, Outcome.REFUSED if final else Outcome.THROTTLED, code=error.code, text=str(error)[:200],
+        retry_after=error.retry_after,
+    )  # fmt: skip
 
 
 def _unknown(message: Outgoing, code: str, text: str) -> Sent:
