@@ -12,6 +12,7 @@ from campaigns import (
     people_tasks,
     polling,
     pressure,
+    recalling,
     release,
     responses,
     steering,
@@ -66,6 +67,12 @@ def sweep() -> None:
 def poll() -> None:
     """Asks providers that tell nothing by themselves."""
     polling.poll_all()
+
+
+@shared_task
+def recall() -> None:
+    """Cancels tasks that employees must not confirm any more."""
+    recalling.recall_all(timezone.now())
 
 
 @shared_task

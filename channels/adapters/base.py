@@ -283,6 +283,14 @@ class BaseAdapter:
         """
         raise NotImplementedError
 
+    def expire(self, references: Iterable[str]) -> list[Inbound]:
+        """Cancel held tasks now; what went out before is told as sent, the rest as expired.
+
+        A held reference is ``<task>:<rest>``; all references of a task are given, since it is cancelled as a whole.
+        Idempotent. Raises :class:`AdapterError`.
+        """
+        raise NotImplementedError
+
     def acknowledge(self) -> None:
         """What the last :meth:`poll` returned is committed: the provider may forget it. Without this call
         (an error, a killed worker) a provider that keeps events tells them again."""
@@ -301,6 +309,7 @@ class BaseAdapter:
         "fetch_report",
         "parse_inbound",
         "poll",
+        "expire",
         "check",
     )
 
