@@ -88,12 +88,14 @@ def worded(
     for row in batch:
         message = prepared[row.touch_id]
         known = values.get(row.customer_id, {})
+        sender, employee_id = senders.get(row.identity_id or 0, ("", 0))
         try:
             if message is None:
                 raise LookupError(f"no variant {row.variant} of message version {row.message_version_id}")
             subject, text, html, unsubscribe = message.fill(
-                known, campaign_id=row.campaign_id, touch_id=row.touch_id, customer_id=row.customer_id
-            )
+                known, campaign_id=row.campaign_id, touch_id=row.touch_id, customer_id=row.customer_id,
+                employee_id=employee_id,
+            )  # fmt: skip
         except Exception as error:  # one message that cannot be worded does not hold the others
             log.warning("touch %s of campaign %s has no words: %s", row.touch_id, row.campaign_id, error)
             gaps.append(
@@ -108,7 +110,7 @@ def worded(
                 subject=subject,
                 text=text,
                 html=html,
-                sender=senders.get(row.identity_id or 0, ""),
+                sender=sender,
                 unsubscribe_url=unsubscribe,
                 variables=message.variables(known) if message.template else {},
                 template=message.template,
@@ -119,7 +121,7 @@ def worded(
     return outgoing, gaps
 
 
-def _senders(sending: Sending, batch: Sequence[Decided]) -> Mapping[int, str]:
+def _senders(sending: Sending, batch: Sequence[Decided]) -> Mapping[int, tuple[str, int]]:
     if sending.channel.medium != "wecom":
         return {}
     return queries.senders(sending.channel.pk, [row.identity_id for row in batch if row.identity_id])

@@ -251,6 +251,12 @@ class BaseAdapter:
         """What a channel of this adapter on ``medium`` is. Override where it depends on the medium."""
         return cls.domain, cls.guarantee, cls.observability
 
+    @classmethod
+    def personal_links(cls, settings: Mapping[str, Any]) -> bool:
+        """Whether each person gets links of their own. Not where equal messages share one call and so must stay
+        equal: then a click is known by campaign, message and employee only."""
+        return True
+
     def send(self, batch: Sequence[Outgoing]) -> list[Sent]:
         """Hand over; one :class:`Sent` for each, in any order. Must not retry by itself."""
         raise NotImplementedError

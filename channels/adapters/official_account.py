@@ -8,7 +8,7 @@ import datetime as dt
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
@@ -124,6 +124,10 @@ class Adapter(BaseAdapter):
         self._threads: ThreadPoolExecutor | None = None
         if self._by_template:  # each is a call of its own: a batch must not take longer than a worker may
             self.batch_size = TEMPLATES_AT_ONCE  # type: ignore[misc]
+
+    @classmethod
+    def personal_links(cls, settings: Mapping[str, Any]) -> bool:
+        return settings.get("kind") == "template"
 
     # Sending --------------------------------------------------------------------------------------
 

@@ -103,6 +103,22 @@ class Adapter(BaseAdapter):
             default=24,
         ),
         Setting(
+            "links",
+            gettext_lazy("Links in messages"),
+            gettext_lazy(
+                "Equal texts share one task an employee confirms; links of each customer's own make a task for each."
+            ),
+            "choice",
+            default="shared",
+            choices=(
+                (
+                    "shared",
+                    gettext_lazy("One for all customers of an employee; clicks are not known by person"),
+                ),
+                ("personal", gettext_lazy("One for each customer; each message is a task of its own")),
+            ),
+        ),
+        Setting(
             "callback_token", gettext_lazy("Callback token"), kind="password", secret=True, required=False
         ),
         Setting(
@@ -131,6 +147,10 @@ class Adapter(BaseAdapter):
         self._base = str(account.settings.get("base_url") or "https://qyapi.weixin.qq.com").rstrip("/")
         self._timeout = float(account.settings.get("timeout") or 15)
         self._http: httpx.Client | None = None
+
+    @classmethod
+    def personal_links(cls, settings: Mapping[str, Any]) -> bool:
+        return settings.get("links") == "personal"
 
     # Sending --------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from audiences.models import Customer
 from audiences.vocabulary import ResponseKind
-from channels import inbox, preferences
+from channels import counts, inbox, preferences
 from channels.adapters.base import Inbound
 from channels.machines import is_machine
 from channels.models import Channel, Link
@@ -61,12 +61,16 @@ def _destination(link_id: int) -> str:
 def follow(request: HttpRequest, token: str) -> HttpResponse:
     """Store the click, go on to the address."""
     try:
-        sealed = unseal(token, TokenKind.LINK)
+        sealed = unseal(token, TokenKind.LINK, TokenKind.SHARED)
         url = _destination(sealed.link_id)
     except (BadToken, Link.DoesNotExist):
         return _unknown(request)
     now = timezone.now()
     machine = is_machine(request.method or "GET", _headers(request))
+    if sealed.kind == TokenKind.SHARED:  # nobody's in particular: counted, and no response of a person
+        name = counts.shared_click(sealed.campaign_id, sealed.version_id, sealed.employee_id, machine)
+        counts.count(sealed.channel_id, name, now=now)
+        return HttpRedirectAnywhere(url)
     _store(sealed, ResponseKind.CLICK, now, machine, {"link_id": sealed.link_id, "agent": _agent(request)})
     return HttpRedirectAnywhere(url)
 
