@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from campaigns import (
     dispatch,
+    employee_tasks,
     exits,
     lifecycle,
     people_tasks,
@@ -73,6 +74,14 @@ def poll() -> None:
 def recall() -> None:
     """Cancels tasks that employees must not confirm any more."""
     recalling.recall_all(timezone.now())
+
+
+@shared_task
+def follow_employees() -> None:
+    """Ends employees' tasks that were settled, and reminds of those that wait."""
+    now = timezone.now()
+    employee_tasks.settle(now)
+    employee_tasks.remind_all(now)
 
 
 @shared_task

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from campaigns import content
+from campaigns import content, employee_tasks
 from campaigns.dispatch.claiming import Claim
 from campaigns.dispatch.sending import Sending
 from campaigns.models import MessageVariant
 from campaigns.queries import call as queries
 from campaigns.queries.claim import Decided
+from campaigns.retrying import steadily
 from campaigns.settlement import Acceptances, Told
 from campaigns.vocabulary import Cause
 from channels.adapters.base import AdapterError, BaseAdapter, Outcome, Outgoing, Sent
@@ -119,6 +120,23 @@ def worded(
             )
         )
     return outgoing, gaps
+
+
+def reserved(
+    sending: Sending, outgoing: list[Outgoing], batch: Sequence[Decided], now: datetime
+) -> tuple[list[Outgoing], employee_tasks.Reserved, list[Told]]:
+    """What the employees' day has room for, each task reserved; the rest waits for the next day."""
+    if not any(message.sender for message in outgoing):
+        return outgoing, employee_tasks.Reserved(), []
+    campaigns = {row.attempt_id or 0: row.campaign_id for row in batch}
+    found = steadily(lambda: employee_tasks.reserve(sending.channel, outgoing, campaigns, now))
+    late = {message.attempt_id for message in found.waiting}
+    told = [
+        Told(campaigns[attempt], attempt, "withdrawn", now, code="employee_day", cause=Cause.CAPACITY,
+             again_at=found.next_day)
+        for attempt in sorted(late)
+    ]  # fmt: skip
+    return [message for message in outgoing if message.attempt_id not in late], found, told
 
 
 def _senders(sending: Sending, batch: Sequence[Decided]) -> Mapping[int, tuple[str, int]]:

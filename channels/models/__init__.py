@@ -7,6 +7,7 @@ from channels.models.channel import (
     EmployeeContact,
     PlatformRule,
 )
+from channels.models.employee import CustomerGroup, EmployeeDay
 from channels.models.inbox import InboxEvent, Link
 from channels.models.platform import (
     DailyReport,
@@ -22,9 +23,11 @@ __all__ = [
     "ChannelCapacity",
     "ChannelCount",
     "ChannelThrottle",
+    "CustomerGroup",
     "DailyReport",
     "Employee",
     "EmployeeContact",
+    "EmployeeDay",
     "InboxEvent",
     "Link",
     "PlatformAudience",
