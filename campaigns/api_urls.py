@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from campaigns.api import campaigns, running, words
+from campaigns.api import campaigns, employees, running, words
 
 STEPS = {
     "submit": campaigns.Submit,
@@ -31,6 +31,12 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *(
         path(f"campaigns/<int:pk>/{name}/", view.as_view(), name=f"campaign_{name}")
         for name, view in STEPS.items()
+    ),
+    path("channels/<int:pk>/employees/", employees.Employees.as_view(), name="channel_employees"),
+    path(
+        "channels/<int:pk>/employees/<int:employee>/",
+        employees.OneEmployee.as_view(),
+        name="channel_employee",
     ),
     path("responses/", running.Responses.as_view(), name="responses"),
     path("pressure-rules/", running.PressureRules.as_view(), name="pressure_rules"),

@@ -1,6 +1,6 @@
 from django.urls import URLPattern, URLResolver, path
 
-from campaigns.views import approval, campaigns, editor, forecast, live, messages, policy, tasks
+from campaigns.views import approval, campaigns, editor, employees, forecast, live, messages, policy, tasks
 
 app_name = "campaigns"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -35,6 +35,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("tasks/", tasks.tasks, name="tasks"),
     path("tasks/<int:pk>/", tasks.task, name="task"),
     path("tasks/<int:pk>/report/", tasks.report, name="report_task"),
+    path("channels/<int:pk>/employees/", employees.employees, name="employees"),
+    path("channels/<int:pk>/employees/sync/", employees.sync, name="sync_employees"),
+    path("channels/<int:pk>/employees/<int:employee>/", employees.daily_tasks, name="daily_tasks"),
     # What holds over all campaigns
     path("contact-policy/", policy.policy, name="policy"),
     path("contact-policy/new/", policy.pressure_rule, name="new_pressure_rule"),

@@ -6,17 +6,20 @@ repeated or broken off at any time. What cannot be read leaves what was known.
 
 import datetime as dt
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from audiences import identity
+from audiences import identity, jobs
+from audiences.models import Job
 from channels.accounts import adapter_for
 from channels.adapters import adapter_class
 from channels.adapters.base import AdapterError, RosterReader
@@ -25,6 +28,7 @@ from channels.queries import employees as queries
 
 log = logging.getLogger(__name__)
 
+SYNC_JOB = "employees"
 SYNC_LOCK = 730_144_195
 AT_ONCE = 5000
 TAGS_AT_ONCE = 1000  # contacts whose tags are changed at the provider in one sync
@@ -55,6 +59,19 @@ def sync_all(now: dt.datetime) -> dict[int, Synced]:
             if "roster" in adapter_class(channel.adapter).verbs():
                 done[channel.pk] = sync(channel, now)
     return done
+
+
+def run(job: Job) -> Mapping[str, Any]:
+    """One channel, asked for by somebody."""
+    done = sync(Channel.objects.select_related("brand").get(pk=job.arguments["channel"]), timezone.now())
+    if done.errors:
+        raise jobs.JobFailed(" ".join(dict.fromkeys(done.errors)))
+    return {
+        "employees": done.employees,
+        "contacts": done.contacts,
+        "removed": done.removed,
+        "born": done.born,
+    }
 
 
 def sync(channel: Channel, now: dt.datetime) -> Synced:

@@ -70,7 +70,7 @@ def test_an_employee_gets_one_task_a_content_and_no_more_than_a_day_has_room_for
     assert sorted(EmployeeTask.objects.values_list("employee__external_id", "customers", "state")) == [
         ("staff0", 10, "open"), ("staff1", 10, "open"),
     ]  # fmt: skip
-    second, _now = due(channel, "冬季品鉴")
+    second, now = due(channel, "冬季品鉴")
     done = dispatch.dispatch_channel(channel.pk, now=now)
     assert (done.held, done.returned) == (10, 10)
     assert make.states(second) == {"held": 10, "planned": 10}
