@@ -373,6 +373,8 @@ def check(version: MessageVersion, channel: Channel, on: date) -> list[Problem]:
         return [Problem(_("It has no words yet."), "text")]
     if not any(variant.weight > 0 for variant in variants):
         found.append(Problem(_("Every variant has weight 0: nobody would get any of them."), "weight"))
+    if platform_rules.is_for_notices(channel) and not version.template:
+        found.append(Problem(_("This channel sends template messages: enter the template's id."), "template"))
     for variant in variants:
         found += check_words(channel, variant.subject, variant.text, variant.html, on, variant.name)
     return found

@@ -428,3 +428,33 @@ def test_what_was_taken_is_known_after_a_restart(tmp_path: Path) -> None:
         assert [sent.reference for sent in made.send(messages(2))] == [sent.reference for sent in before]
         assert made.send(messages(2, "new"))[0].reference.split(":")[0] != before[0].reference.split(":")[0]
         made.close()
+
+
+# Marketing in template messages -----------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_a_template_message_that_carries_marketing_is_refused_where_it_is_written() -> None:
+    from campaigns import content
+    from campaigns.models import MessageVersion
+    from channels.models import Channel
+    from tests import factories as make
+
+    day = dt.date(2026, 11, 11)
+    told = {"app_id": APP}
+    notices = make.channel(
+        "official_account", adapter="official_account", settings=told | {"kind": "template"}
+    )
+    mass = make.channel("official_account", adapter="official_account", settings=told | {"kind": "mass"})
+    version = make.message("official_account", "thing1: 双十一限时优惠")
+
+    def errors(channel: Channel) -> set[tuple[str, str]]:
+        found = content.check(MessageVersion.objects.get(pk=version.pk), channel, day)
+        return {(problem.where, problem.rule) for problem in found if problem.error}
+
+    assert errors(notices) == {("text", "marketing_words"), ("template", "")}
+    assert errors(mass) == set()
+    version.template = TEMPLATE
+    version.save()
+    version.variants.update(text="thing1: 您的订单已发货")
+    assert errors(notices) == set()
