@@ -132,6 +132,13 @@ def test_more_than_a_call_takes_goes_in_several_and_an_error_between_loses_nothi
     assert (caught.value.retryable, caught.value.retry_after) == (True, 7.0)
 
 
+def test_a_call_that_is_refused_for_good_harms_no_other(server: int) -> None:
+    Answering.status, Answering.body = 400, b"no"
+    made = Adapter(account(f"http://127.0.0.1:{server}/", batch=1))
+    assert [(sent.outcome, sent.code) for sent in made.send(messages(3))] == [(Outcome.REFUSED, "400")] * 3
+    made.close()
+
+
 def test_calls_of_a_batch_are_made_at_the_same_time(sandbox: Sandbox) -> None:
     sandbox.faults("webhook", seconds=0.2)
     made = Adapter(of(sandbox, batch=1, connections=5))

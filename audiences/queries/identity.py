@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from django.db import connection
 
@@ -35,7 +36,7 @@ def bear(
 ) -> list[int]:
     """Customers for those of these (normalised) values that nobody has; their ids. A value that somebody else
     brings at the same moment raises :class:`django.db.IntegrityError`."""
-    params = {
+    params: dict[str, Any] = {
         "kind": kind, "issuer": issuer, "values": list(values), "names": list(names), "zone": zone, "source": source,
         "now": now,
     }  # fmt: skip

@@ -1,6 +1,7 @@
 """Held attempts that must not go out any more, and those that share a task with them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from django.db import connection
 
@@ -27,7 +28,7 @@ ORDER BY campaign_id, touch_id, n
 
 def unwanted(channel_id: int, permission: str, blocks: Sequence[str], limit: int) -> list[str]:
     """Tasks (the head of a held reference) with somebody whom the campaign must not contact now."""
-    params = {"channel": channel_id, "permission": permission, "blocks": list(blocks), "limit": limit}
+    params: dict[str, Any] = {"channel": channel_id, "permission": permission, "blocks": list(blocks), "limit": limit}
     with connection.cursor() as cursor:
         cursor.execute(UNWANTED, params)
         return [row[0] for row in cursor.fetchall()]

@@ -135,11 +135,12 @@ class Adapter(BaseAdapter):
         """Template messages one by one, or one mass message for all of equal content. Raises :class:`AdapterError`
         only when nothing was taken."""
         calls = [[message] for message in batch] if self._by_template else list(_groups(batch))
-        told: list[list[Sent] | AdapterError] = [self._try(calls[0])] if calls else []
-        if calls and not isinstance(told[0], AdapterError):
-            told += self._others(calls[1:])
-        if told and all(isinstance(one, AdapterError) for one in told):
-            raise told[0]  # type: ignore[misc]
+        if not calls:
+            return []
+        first = self._try(calls[0])  # alone: when it fails, nothing was taken
+        if isinstance(first, AdapterError):
+            raise first
+        told = [first, *self._others(calls[1:])]
         results: list[Sent] = []
         for group, one in zip(calls, told, strict=True):
             results += one if isinstance(one, list) else [_throttled(message, one) for message in group]
@@ -278,7 +279,7 @@ class Adapter(BaseAdapter):
     def _inbound(self, told: dict[str, str]) -> Inbound | None:
         openid, kind = told.get("FromUserName", ""), told.get("MsgType", "")
         at = dt.datetime.fromtimestamp(int(told.get("CreateTime") or 0), dt.UTC)
-        who = {
+        who: dict[str, Any] = {
             "identity_kind": IdentityKind.OPENID, "identity_issuer": self._app, "identity_value": openid,
         }  # fmt: skip
         if kind == "text":

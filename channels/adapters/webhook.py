@@ -126,14 +126,17 @@ class Adapter(BaseAdapter):
     # Sending --------------------------------------------------------------------------------------
 
     def send(self, batch: Sequence[Outgoing]) -> list[Sent]:
-        """Post it in as few calls as size permits, several at once. Raises :class:`AdapterError` only when no call
-        was taken."""
+        """Post it in as few calls as size permits, several at once. Raises :class:`AdapterError` only
+        before anything was taken: the first call is made alone."""
         calls = list(self._calls(batch))
-        told = [self._try(*calls[0])] if calls else []
-        if len(calls) > 1 and not isinstance(told[0], AdapterError):
+        if not calls:
+            return []
+        first = self._try(*calls[0])
+        if isinstance(first, AdapterError) and (len(calls) == 1 or first.retryable or first.stops_channel):
+            raise first
+        told = [first]
+        if len(calls) > 1:
             told += self._threads().map(self._try, *zip(*calls[1:], strict=True))
-        if told and all(isinstance(one, AdapterError) for one in told):
-            raise told[0]
         results: list[Sent] = []
         for (messages, _body), one in zip(calls, told, strict=True):
             results += one if isinstance(one, list) else [_failed(message, one) for message in messages]
