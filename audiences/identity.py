@@ -7,11 +7,12 @@ The normal form is computed in two places that must agree: here for one value, a
 
 import datetime as dt
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 import phonenumbers
-from django.db import transaction
+from django.conf import settings
+from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
 from audiences.models import Customer, Identity
@@ -152,6 +153,29 @@ def _know(keys: Sequence[Key], source: str, now: dt.datetime, by: str) -> int:
     if missing:
         consent.apply_suppressions([mine])
     return mine
+
+
+def know_all(kind: str, issuer: str, people: Mapping[str, str], source: str, now: dt.datetime) -> int:
+    """Make sure that somebody has each of these values (value → name of who is born); returns how many were born.
+
+    For one kind of identity told in bulk, so nobody is merged. Values are as :func:`normalise` gives them.
+    """
+    from audiences import consent
+    from audiences.queries import identity as queries
+
+    for attempt in range(1, TRIES + 1):
+        try:
+            with transaction.atomic():
+                born = queries.bear(
+                    kind, issuer, list(people), list(people.values()), settings.TIME_ZONE, source, now
+                )
+                if born:
+                    consent.apply_suppressions(born)
+                return len(born)
+        except IntegrityError:
+            if attempt == TRIES:
+                raise
+    raise AssertionError("unreachable")
 
 
 class _ToldMeanwhile(Exception):

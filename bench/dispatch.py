@@ -139,8 +139,11 @@ def run(*, touches: int = 1_000_000, workers: int = 2) -> dict[str, Any]:
     }
 
 
-def _scene(people: int, with_people: bool = True) -> tuple[int, list[int]]:
-    """(channel, campaigns): each campaign in partitions of its own, as a large release leaves them."""
+def _scene(people: int, with_people: bool = True, channel: Any = None) -> tuple[int, list[int]]:
+    """(channel, campaigns): each campaign in partitions of its own, as a large release leaves them.
+
+    ``channel``: an unsaved one to send on; without it one whose adapter takes everything at once.
+    """
     from django.db import connection
     from django.utils import timezone
 
@@ -165,9 +168,10 @@ def _scene(people: int, with_people: bool = True) -> tuple[int, list[int]]:
     brand = Brand.objects.get_or_create(code="main", defaults={"name": "Main"})[0]
     name = "bench" if with_people else "floor"
     channel = save_channel(
-        Channel(brand=brand, name=name, medium="email", adapter=Null.name, unit_price=Decimal("0.05"))
+        channel
+        or Channel(brand=brand, name=name, medium="email", adapter=Null.name, unit_price=Decimal("0.05"))
     )
-    message = Message.objects.create(brand=brand, medium="email", name=name)
+    message = Message.objects.create(brand=brand, medium=channel.medium, name=name)
     version = MessageVersion.objects.create(message=message, number=1)
     MessageVariant.objects.create(version=version, number=1, subject="News", text="Hello {{name|friend}}")
     campaigns = []
@@ -175,7 +179,7 @@ def _scene(people: int, with_people: bool = True) -> tuple[int, list[int]]:
         if with_people:
             cursor.execute(PEOPLE, {"people": people, "zones": list(ZONES)})
             cursor.execute(IDENTITIES)
-            keys = [f"contact:{brand.pk}:{medium}" for medium in ("email", "sms", "wecom")]
+            keys = [f"contact:{brand.pk}:{medium}" for medium in ("email", "sms", "wecom", "webhook")]
             cursor.execute(STATES, {"keys": keys})
             for touches, hours, medium in ((8, 24, ""), (20, 168, ""), (6, 72, "email")):
                 PressureRule.objects.create(

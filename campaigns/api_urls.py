@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from campaigns.api import campaigns, kol, running, words
+from campaigns.api import campaigns, employees, kol, running, words
 
 STEPS = {
     "submit": campaigns.Submit,
@@ -35,6 +35,12 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("kol-posts/", kol.KolPosts.as_view(), name="kol_posts"),
     path("kol-posts/<int:pk>/posted/", kol.KolPostOut.as_view(), name="kol_post_out"),
     path("kol-posts/<int:pk>/cancel/", kol.KolPostCancel.as_view(), name="kol_post_cancel"),
+    path("channels/<int:pk>/employees/", employees.Employees.as_view(), name="channel_employees"),
+    path(
+        "channels/<int:pk>/employees/<int:employee>/",
+        employees.OneEmployee.as_view(),
+        name="channel_employee",
+    ),
     path("responses/", running.Responses.as_view(), name="responses"),
     path("pressure-rules/", running.PressureRules.as_view(), name="pressure_rules"),
     path("pressure-rules/<int:pk>/", running.OnePressureRule.as_view(), name="pressure_rule"),

@@ -24,6 +24,7 @@ from django.utils.translation import gettext_lazy
 from audiences.vocabulary import Medium
 from campaigns.models import Message, MessageVariant, MessageVersion
 from channels import links, platform_rules, sms_text
+from channels.accounts import personal_links
 from channels.models import Channel
 
 # Field → what it is called, what the preview shows, and what the editor offers to stand in.
@@ -149,6 +150,7 @@ class PreparedMessage:
     fields: tuple[str, ...]  # what ``fill`` wants to know of a person
     parameters: tuple[str, ...] = ()  # fields of the text in order: variables of a provider's template
     pixel: bool = True
+    personal: bool = True  # each person has links of their own
     _marked: dict[int | None, tuple[links.Prepared, _Part, _Part, _Part]] = field(default_factory=dict)
 
     def fill(
@@ -158,8 +160,10 @@ class PreparedMessage:
         campaign_id: int | None,
         touch_id: int,
         customer_id: int,
+        employee_id: int = 0,
     ) -> tuple[str, str, str, str]:
-        """(subject, text, html, unsubscribe address) for one person. Links are tracked to this touch."""
+        """(subject, text, html, unsubscribe address) for one person. Links are tracked to this touch, or, where
+        equal messages must stay equal, to campaign, message and employee."""
         marked = self._marked.get(campaign_id)
         if marked is None:
             prepared = links.prepare(campaign_id, self.channel_id, self.text, self.html, pixel=self.pixel)
@@ -173,12 +177,13 @@ class PreparedMessage:
         if "preferences" in self.fields:
             known["preferences"] = links.preference_url(customer_id, self.channel_id, campaign_id, touch_id)
         subject = _render(subject_part, known, "subject").strip()
-        text, html = prepared.fill(
-            _render(text_part, known, "text"),
-            _render(html_part, known, "html"),
-            touch_id=touch_id,
-            customer_id=customer_id,
-        )
+        text, html = _render(text_part, known, "text"), _render(html_part, known, "html")
+        if self.personal:
+            text, html = prepared.fill(text, html, touch_id=touch_id, customer_id=customer_id)
+        else:
+            text, html = prepared.share(
+                text, html, version_id=self.message_version_id, employee_id=employee_id
+            )
         return subject, text, html, unsubscribe
 
     def variables(self, values: Mapping[str, Any]) -> dict[str, str]:
@@ -206,6 +211,7 @@ def prepare(message_version_id: int, variant: int, channel: Channel) -> Prepared
         html=row.html,
         fields=tuple(fields_used(row.subject, row.text, row.html)),
         parameters=tuple(name for name in fields_used(row.text) if name not in ADDRESSES),
+        personal=personal_links(channel),
     )
 
 
@@ -370,6 +376,8 @@ def check(version: MessageVersion, channel: Channel, on: date) -> list[Problem]:
         return [Problem(_("It has no words yet."), "text")]
     if not any(variant.weight > 0 for variant in variants):
         found.append(Problem(_("Every variant has weight 0: nobody would get any of them."), "weight"))
+    if platform_rules.is_for_notices(channel) and not version.template:
+        found.append(Problem(_("This channel sends template messages: enter the template's id."), "template"))
     for variant in variants:
         found += check_words(channel, variant.subject, variant.text, variant.html, on, variant.name)
     return found
@@ -380,6 +388,18 @@ def check_words(
 ) -> list[Problem]:
     """One variant's words: our own rules, then those of the platform, judged with sample values filled in."""
     found = problems_of_words(channel.medium, subject, text, html)
+    if not personal_links(channel) and (used := fields_used(subject, text, html)):
+        found.append(
+            Problem(
+                _(
+                    "Messages here are sent as one to many: with {{%(name)s}} each person gets another text, and needs"
+                    " a message, or a task of an employee, of their own. Take it out if you can."
+                )
+                % {"name": used[0]},
+                "text",
+                error=False,
+            )
+        )
     known = {(problem.where, problem.rule) for problem in found}
     empty = any(problem.where in ("text", "subject") and problem.error for problem in found)
     for violation in platform_rules.check_message(channel, *preview(subject, text, html), on):

@@ -1,15 +1,19 @@
-"""What campaigns add to a customer's page."""
+"""What campaigns add to the pages of a customer and of a channel."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from audiences.registers import CustomerPanel, customer_panels
 from audiences.vocabulary import ResponseKind
-from campaigns import contacts
+from campaigns import contacts, employee_tasks
 from campaigns.models import Campaign
+from channels.adapters import adapter_class
+from channels.models import Channel, Employee
+from channels.registers import HealthPanel, health_panels
 
 
 def contacted(request: HttpRequest, customer_id: int) -> Mapping[str, Any]:
@@ -36,11 +40,29 @@ def responded(request: HttpRequest, customer_id: int) -> Mapping[str, Any]:
     }
 
 
+def employed(request: HttpRequest, channel_id: int) -> Mapping[str, Any]:
+    """Employees of a channel and their tasks of today; nothing where there are none and none can be."""
+    channel = Channel.objects.get(pk=channel_id)
+    here = Employee.objects.filter(channel=channel, left_at=None).count()
+    if not here and "roster" not in adapter_class(channel.adapter).verbs():
+        return {}
+    shares = employee_tasks.shares(channel, timezone.now()).values()
+    return {
+        "channel_id": channel_id,
+        "here": here,
+        "today": sum(share.today for share in shares),
+        "confirmed": sum(share.confirmed_today for share in shares),
+    }
+
+
 def register() -> None:
     """Called once, from ``CampaignsConfig.ready``."""
     customer_panels.add(
         "campaigns.contacts",
         CustomerPanel(_("Contacts: why and why not"), "campaigns/_panel_contacts.html", contacted),
+    )
+    health_panels.add(
+        "campaigns.employees", HealthPanel(_("Employees"), "campaigns/_panel_employees.html", employed)
     )
     customer_panels.add(
         "campaigns.responses", CustomerPanel(_("Responses"), "campaigns/_panel_responses.html", responded)

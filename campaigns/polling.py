@@ -4,8 +4,8 @@ They go through the inbox like all others: stored, committed, then acknowledged;
 """
 
 import logging
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 
 from django.db import connection, transaction
@@ -38,19 +38,28 @@ def poll_all(now: datetime | None = None) -> int:
 
 def poll(channel: Channel, now: datetime | None = None) -> int:
     """Ask one channel; one worker at a time. Returns how many events were new."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [POLL_LOCK, channel.pk])
-        if not cursor.fetchone()[0]:
+    with alone(channel.pk) as mine:
+        if not mine:
             return 0
+        try:
+            return _poll(channel, now or timezone.now())
+        except AdapterError as error:
+            log.warning("channel %s cannot be asked: %s", channel.pk, error)
+            return 0
+
+
+@contextmanager
+def alone(channel_id: int) -> Iterator[bool]:
+    """Whether nobody else asks this channel, or cancels its tasks, meanwhile."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [POLL_LOCK, channel_id])
+        mine: bool = cursor.fetchone()[0]
     try:
-        return _poll(channel, now or timezone.now())
-    except AdapterError as error:
-        log.warning("channel %s cannot be asked: %s", channel.pk, error)
-        return 0
+        yield mine
     finally:
-        if connection.is_usable():
+        if mine and connection.is_usable():
             with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [POLL_LOCK, channel.pk])
+                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [POLL_LOCK, channel_id])
 
 
 def _poll(channel: Channel, now: datetime) -> int:

@@ -7,11 +7,13 @@ from django.utils import timezone
 
 from campaigns import (
     dispatch,
+    employee_tasks,
     exits,
     lifecycle,
     people_tasks,
     polling,
     pressure,
+    recalling,
     release,
     responses,
     steering,
@@ -66,6 +68,20 @@ def sweep() -> None:
 def poll() -> None:
     """Asks providers that tell nothing by themselves."""
     polling.poll_all()
+
+
+@shared_task
+def recall() -> None:
+    """Cancels tasks that employees must not confirm any more."""
+    recalling.recall_all(timezone.now())
+
+
+@shared_task
+def follow_employees() -> None:
+    """Ends employees' tasks that were settled, and reminds of those that wait."""
+    now = timezone.now()
+    employee_tasks.settle(now)
+    employee_tasks.remind_all(now)
 
 
 @shared_task

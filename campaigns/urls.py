@@ -1,6 +1,17 @@
 from django.urls import URLPattern, URLResolver, path
 
-from campaigns.views import approval, campaigns, editor, forecast, kol, live, messages, policy, tasks
+from campaigns.views import (
+    approval,
+    campaigns,
+    editor,
+    employees,
+    forecast,
+    kol,
+    live,
+    messages,
+    policy,
+    tasks,
+)
 
 app_name = "campaigns"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -40,6 +51,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("kol-posts/new/", kol.new_post, name="new_kol_post"),
     path("kol-posts/<int:pk>/posted/", kol.posted, name="kol_posted"),
     path("kol-posts/<int:pk>/cancel/", kol.cancel, name="kol_cancel"),
+    path("channels/<int:pk>/employees/", employees.employees, name="employees"),
+    path("channels/<int:pk>/employees/sync/", employees.sync, name="sync_employees"),
+    path("channels/<int:pk>/employees/<int:employee>/", employees.daily_tasks, name="daily_tasks"),
     # What holds over all campaigns
     path("contact-policy/", policy.policy, name="policy"),
     path("contact-policy/new/", policy.pressure_rule, name="new_pressure_rule"),

@@ -30,6 +30,7 @@ __all__ = [
     "clean_values",
     "forget_channels",
     "known_channel",
+    "personal_links",
     "release_adapters",
     "save_channel",
 ]
@@ -79,6 +80,15 @@ def account_of(channel: Channel) -> Account:
 def defaults(adapter: type[BaseAdapter]) -> dict[str, Any]:
     """What the adapter assumes where a channel was saved before a setting existed."""
     return {setting.name: setting.default for setting in adapter.settings if not setting.secret}
+
+
+def personal_links(channel: Channel) -> bool:
+    """Whether each person gets links of their own on this channel, so that a click is known by person."""
+    try:
+        adapter = adapter_class(channel.adapter)
+    except LookupError:
+        return True
+    return adapter.personal_links(defaults(adapter) | channel.settings)
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ class ChannelsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from audiences import jobs
         from audiences.registers import (
             Follower,
             NavigationEntry,
@@ -17,7 +18,7 @@ class ChannelsConfig(AppConfig):
             navigation,
             reach_targets,
         )
-        from channels import audience_sync, cards, inbox, reaching
+        from channels import audience_sync, cards, employees, inbox, reaching
         from channels.loads.receipts import RECEIPTS
         from channels.loads.spend import SPEND
         from channels.loads.wallets import BALANCES, WALLET
@@ -27,6 +28,7 @@ class ChannelsConfig(AppConfig):
         import_kinds.add("wallet", WALLET)
         import_kinds.add("balances", BALANCES)
 
+        jobs.job_kind(employees.SYNC_JOB, employees.run, _("Employees and their customers"))
         reach_targets.add("channels", reaching.targets)
         followers.add(
             "channels.audiences",

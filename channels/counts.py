@@ -1,7 +1,8 @@
 """Counts of a channel by the hour: what its health page shows.
 
 Names: an outcome (``accepted``, ``refused``, ``throttled``, ``unknown``, ``held``), an outcome with the
-provider's code (``refused:550``), or ``bad_signature``, ``too_large``, ``poison``.
+provider's code (``refused:550``), ``bad_signature``, ``too_large``, ``poison``, or a click on a link that many people
+got (``click:<campaign>:<message version>:<employee>``, machines as ``machine_click:…``).
 """
 
 from collections import Counter
@@ -16,6 +17,11 @@ from channels.queries import counts as queries
 BAD_SIGNATURE = "bad_signature"
 TOO_LARGE = "too_large"
 POISON = "poison"
+
+
+def shared_click(campaign_id: int, version_id: int, employee_id: int, machine: bool) -> str:
+    """The name under which clicks on a shared link are counted; whose they were is not known."""
+    return f"{'machine_' if machine else ''}click:{campaign_id}:{version_id}:{employee_id}"
 
 
 def count(channel_id: int, name: str, n: int = 1, now: datetime | None = None) -> None:

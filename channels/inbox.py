@@ -148,7 +148,9 @@ def replay(ids: Iterable[int], now: datetime | None = None) -> int:
 
 def _parse_again(event: InboxEvent, now: datetime) -> int:
     try:
-        reply = adapter_for(event.channel).parse_inbound(_request_of(event.detail["request"]))
+        reply = adapter_for(event.channel).parse_inbound(
+            _request_of(event.detail["request"], event.received_at)
+        )
         with transaction.atomic():
             store(event.channel, reply.events, event.received_at)
             InboxEvent.objects.filter(pk=event.pk).update(
@@ -208,13 +210,14 @@ def _as_json(request: InboundRequest) -> dict[str, Any]:
     }
 
 
-def _request_of(kept: dict[str, Any]) -> InboundRequest:
+def _request_of(kept: dict[str, Any], received_at: datetime) -> InboundRequest:
     return InboundRequest(
         method=kept["method"],
         url=kept["url"],
         headers=kept["headers"],
         query=kept["query"],
         body=base64.b64decode(kept["body"]),
+        received_at=received_at,
     )
 
 

@@ -47,6 +47,15 @@ class Prepared:
             html = _with_pixel(html, pixel_url(self.campaign_id, self.channel_id, touch_id, customer_id))
         return text, html
 
+    def share(self, text: str, html: str, *, version_id: int, employee_id: int) -> tuple[str, str]:
+        """The rendered message with links that all customers of an employee get alike, so that one task serves
+        them all. A click on one tells campaign, message and employee, never the person."""
+
+        def address(found: re.Match[str]) -> str:
+            return shared_url(int(found[1]), self.campaign_id, self.channel_id, version_id, employee_id)
+
+        return _MARKS.sub(address, text), _MARKS.sub(address, html)
+
 
 def prepare(
     campaign_id: int | None,
@@ -131,6 +140,14 @@ def link_url(
 ) -> str:
     return _address(
         "l", Token(TokenKind.LINK, channel_id, link_id, campaign_id or 0, touch_id or 0, customer_id or 0)
+    )
+
+
+def shared_url(
+    link_id: int, campaign_id: int | None, channel_id: int, version_id: int, employee_id: int
+) -> str:
+    return _address(
+        "l", Token(TokenKind.SHARED, channel_id, link_id, campaign_id or 0, version_id, employee_id)
     )
 
 

@@ -91,6 +91,11 @@ KEYS: dict[str, Key] = {
         gettext_lazy("Messages of this kind may not carry marketing."),
         "boolean",
     ),
+    "marketing_words": Key(
+        gettext_lazy("Words of marketing"),
+        gettext_lazy("A template message of an official account with one of these words is refused."),
+        "words",
+    ),
     # How often
     "messages_a_customer_a_month": Key(
         gettext_lazy("Messages to a customer in a month"),
@@ -199,6 +204,7 @@ TEXT_KEYS = (
     "subject_required",
     "postal_address_required",
     "marketing_forbidden",
+    "marketing_words",
 )
 
 
@@ -227,6 +233,8 @@ def check_message(
                 ),
             )
         )
+    if is_for_notices(channel):
+        found += _marketing(f"{subject}\n{text}", rules.get("marketing_words") or ())
     if rules.get("subject_required") and not subject.strip():
         found.append(Violation("subject", "subject_required", _("Write a subject.")))
     if rules.get("postal_address_required") and not str(channel.settings.get("postal_address") or "").strip():
@@ -241,6 +249,25 @@ def check_message(
         )
     found += _text_rules(channel, text, rules)
     return found
+
+
+def is_for_notices(channel: Channel) -> bool:
+    """Whether a channel sends template messages of an official account: notices of a service, never marketing."""
+    return channel.medium == Medium.OFFICIAL_ACCOUNT and channel.settings.get("kind") == "template"
+
+
+def _marketing(text: str, words: Sequence[str]) -> Iterable[Violation]:
+    used = [word for word in words if word.lower() in text.lower()]
+    if used:
+        yield Violation(
+            "text",
+            "marketing_words",
+            _(
+                "Template messages may not carry marketing, and WeChat closes accounts for it. Take out “%(words)s”, or"
+                " send it by a channel for mass messages."
+            )
+            % {"words": ", ".join(used)},
+        )
 
 
 def _always(channel: Channel, subject: str, text: str, html: str) -> Iterable[Violation]:

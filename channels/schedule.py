@@ -23,4 +23,9 @@ BEAT: dict[str, dict[str, Any]] = {
         "schedule": 3600.0,
         "options": {"expires": 3600},
     },
+    "channels-sync-employees": {
+        "task": "channels.tasks.sync_employees",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
 }

@@ -5,7 +5,7 @@ import logging
 from celery import shared_task
 from django.utils import timezone
 
-from channels import audience_sync, daily_reports, flights
+from channels import audience_sync, daily_reports, employees, flights
 
 logger = logging.getLogger(__name__)
 
@@ -39,3 +39,9 @@ def fetch_reports() -> None:
     for channel_id, done in daily_reports.fetch_all(timezone.now()).items():
         if isinstance(done, str):
             logger.warning("reports of channel %s: %s", channel_id, done)
+
+
+@shared_task
+def sync_employees() -> None:
+    """Employees, their customers, tags and groups, as the providers have them."""
+    employees.sync_all(timezone.now())

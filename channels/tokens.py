@@ -27,6 +27,7 @@ class TokenKind(IntEnum):
     PIXEL = 2
     UNSUBSCRIBE = 3
     PREFERENCES = 4
+    SHARED = 5  # a link that many people get: it names no person
 
 
 class BadToken(ValueError):
@@ -34,7 +35,7 @@ class BadToken(ValueError):
 
 
 class Token(NamedTuple):
-    """0 stands for none."""
+    """0 stands for none. A shared link has a message version and an employee in the places of touch and customer."""
 
     kind: TokenKind
     channel_id: int = 0
@@ -42,6 +43,14 @@ class Token(NamedTuple):
     campaign_id: int = 0
     touch_id: int = 0
     customer_id: int = 0
+
+    @property
+    def version_id(self) -> int:
+        return self.touch_id if self.kind == TokenKind.SHARED else 0
+
+    @property
+    def employee_id(self) -> int:
+        return self.customer_id if self.kind == TokenKind.SHARED else 0
 
 
 _local = threading.local()
@@ -100,8 +109,8 @@ def seal(token: Token) -> str:
     return urlsafe_b64encode(sealed).rstrip(b"=").decode()
 
 
-def unseal(text: str, kind: TokenKind) -> Token:
-    """Raises :class:`BadToken` for anything that we did not seal as this kind."""
+def unseal(text: str, *kinds: TokenKind) -> Token:
+    """Raises :class:`BadToken` for anything that we did not seal as one of these kinds."""
     if len(text) > LONGEST:
         raise BadToken(text[:20])
     try:
@@ -113,7 +122,7 @@ def unseal(text: str, kind: TokenKind) -> Token:
             numbers = _unpack(cipher.decrypt(sealed, None))
         except (InvalidTag, ValueError):
             continue
-        if len(numbers) != 5 or numbers[0] % KINDS != kind:
+        if len(numbers) != 5 or numbers[0] % KINDS not in kinds:
             raise BadToken(text)
-        return Token(kind, numbers[0] // KINDS, *numbers[1:])
+        return Token(TokenKind(numbers[0] % KINDS), numbers[0] // KINDS, *numbers[1:])
     raise BadToken(text)

@@ -36,6 +36,8 @@ ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", *env.words("EVENREACH_HOSTS"
 CSRF_TRUSTED_ORIGINS = env.words("EVENREACH_ORIGINS")
 PUBLIC_URL = env.text("EVENREACH_PUBLIC_URL", "http://localhost:8000").rstrip("/")
 """Where customers and providers reach this installation: the head of short links, pixels and webhooks."""
+PRIVATE_HOSTS = [host.lower() for host in env.words("EVENREACH_PRIVATE_HOSTS")]
+"""Hosts (or host:port) that webhooks may call although they are not on the public Internet."""
 METRICS_TOKEN = env.text("EVENREACH_METRICS_TOKEN")
 
 INSTALLED_APPS = [

@@ -317,3 +317,40 @@ def test_what_the_page_did_not_show_stays_as_it_was(customer: Customer) -> None:
     path = links.preference_url(customer.pk, channel.pk).removeprefix(settings.PUBLIC_URL)
     Client().post(path, {"shown": [], "on": []})
     assert permitted(customer, "email")
+
+
+# Links that many people get alike ------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_a_shared_link_is_the_same_for_everybody_and_tells_campaign_message_and_employee(
+    client: Client,
+) -> None:
+    from channels.models import ChannelCount
+
+    channel = make_channel()
+    prepared = links.prepare(
+        7, channel.pk, "See https://shop.example/a?utm_source=wecom&gclid=1", pixel=False
+    )
+    text, _html = prepared.share(prepared.text, "", version_id=31, employee_id=5)
+    assert text == prepared.share(prepared.text, "", version_id=31, employee_id=5)[0]
+    assert text != prepared.share(prepared.text, "", version_id=31, employee_id=6)[0]
+    path = text.removeprefix(f"See {settings.PUBLIC_URL}")
+    token = unseal(path.removeprefix("/l/"), TokenKind.LINK, TokenKind.SHARED)
+    assert (token.kind, token.campaign_id, token.version_id, token.employee_id) == (
+        TokenKind.SHARED,
+        7,
+        31,
+        5,
+    )
+    for _visit in range(3):
+        assert client.get(path, **PERSON)["Location"] == "https://shop.example/a?utm_source=wecom&gclid=1"
+    client.get(path, HTTP_USER_AGENT="Googlebot/2.1 bot")
+    counted = dict(ChannelCount.objects.filter(channel=channel).values_list("name", "n"))
+    assert counted == {"click:7:31:5": 3, "machine_click:7:31:5": 1}
+    assert not InboxEvent.objects.exists(), "nobody in particular clicked"
+
+
+def test_a_shared_link_is_no_link_of_a_person() -> None:
+    with pytest.raises(BadToken):
+        unseal(seal(Token(TokenKind.SHARED, 1, 2, 3, 4, 5)), TokenKind.LINK)

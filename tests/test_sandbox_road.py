@@ -13,7 +13,7 @@ from campaigns.models import Attempt
 from channels import audience_sync, daily_reports, flights
 from channels.accounts import release_adapters
 from channels.adapters.base import Account, Flight
-from channels.models import Channel, DailyReport, PlatformAudience
+from channels.models import Channel, DailyReport, Employee, EmployeeContact, PlatformAudience
 from channels.sandbox.people import Person
 from channels.sandbox.server import Sandbox
 from tests import factories as make
@@ -121,6 +121,33 @@ def test_wecom_touches_are_held_until_the_employee_confirms(tmp_path: Path) -> N
         running.call(running.corp.confirm, msgid, "staff1")
         settle(channel, {"accepted": 4}, running)
         assert make.states(found) == {"sent": 4}
+
+
+@pytest.mark.parametrize(("how", "tasks"), [("shared", 2), ("personal", 6)])
+def test_one_task_serves_all_customers_of_an_employee_unless_each_gets_a_link_of_their_own(
+    tmp_path: Path, how: str, tasks: int
+) -> None:
+    crowd = [
+        Person(str(n), wecom_external_id=f"wecom_external_id{n}", wecom_userid=f"staff{n % 2}")
+        for n in range(1, 5000)
+    ]
+    with start_sandbox(tmp_path, crowd, wecom={"confirm_seconds": 1e6}) as running:
+        account = wecom_account(running, links=how)
+        channel = connect("wecom", "wecom", account)
+        found, people, now = due(channel, 6, "冬季品鉴开始了 https://shop.example/a?utm_source=wecom")
+        Identity.objects.filter(customer_id__in=people).update(issuer=account.settings["corp_id"])
+        staff = [
+            Employee.objects.create(channel=channel, external_id=f"staff{n}", name=f"Staff {n}")
+            for n in (0, 1)
+        ]
+        for identity in Identity.objects.filter(customer_id__in=people):
+            owner = staff[int(identity.value.removeprefix("wecom_external_id")) % 2]
+            EmployeeContact.objects.create(employee=owner, identity=identity, added_at=now)
+        assert dispatch.dispatch_channel(channel.pk, now=now).held == 6
+        made = running.log_lines("wecom", "task")
+        assert len(made) == tasks
+        assert {line["sender"] for line in made} == {"staff0", "staff1"}
+        assert len({line["text"] for line in made}) == tasks
 
 
 def test_an_audience_its_flight_and_its_days_agree_with_the_platform(tmp_path: Path) -> None:

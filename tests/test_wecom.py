@@ -129,7 +129,8 @@ def test_customers_in_the_fail_list_are_refused_and_the_others_held(tmp_path: Pa
             "not_a_customer",
             True,
         )
-        assert {(c.userid, c.external_userid) for c in adapter.contacts()} == {
+        told = adapter.roster().contacts(["staff0", "staff1"])
+        assert {(one.employee, one.address) for one in told} == {
             (f"staff{n % 2}", f"wm{n}") for n in range(6)
         }
         adapter.close()

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from campaigns import content
+from campaigns import content, employee_tasks
 from campaigns.dispatch.claiming import Claim
 from campaigns.dispatch.sending import Sending
 from campaigns.models import MessageVariant
 from campaigns.queries import call as queries
 from campaigns.queries.claim import Decided
+from campaigns.retrying import steadily
 from campaigns.settlement import Acceptances, Told
 from campaigns.vocabulary import Cause
 from channels.adapters.base import AdapterError, BaseAdapter, Outcome, Outgoing, Sent
@@ -88,12 +89,14 @@ def worded(
     for row in batch:
         message = prepared[row.touch_id]
         known = values.get(row.customer_id, {})
+        sender, employee_id = senders.get(row.identity_id or 0, ("", 0))
         try:
             if message is None:
                 raise LookupError(f"no variant {row.variant} of message version {row.message_version_id}")
             subject, text, html, unsubscribe = message.fill(
-                known, campaign_id=row.campaign_id, touch_id=row.touch_id, customer_id=row.customer_id
-            )
+                known, campaign_id=row.campaign_id, touch_id=row.touch_id, customer_id=row.customer_id,
+                employee_id=employee_id,
+            )  # fmt: skip
         except Exception as error:  # one message that cannot be worded does not hold the others
             log.warning("touch %s of campaign %s has no words: %s", row.touch_id, row.campaign_id, error)
             gaps.append(
@@ -108,7 +111,7 @@ def worded(
                 subject=subject,
                 text=text,
                 html=html,
-                sender=senders.get(row.identity_id or 0, ""),
+                sender=sender,
                 unsubscribe_url=unsubscribe,
                 variables=message.variables(known) if message.template else {},
                 template=message.template,
@@ -119,7 +122,24 @@ def worded(
     return outgoing, gaps
 
 
-def _senders(sending: Sending, batch: Sequence[Decided]) -> Mapping[int, str]:
+def reserved(
+    sending: Sending, outgoing: list[Outgoing], batch: Sequence[Decided], now: datetime
+) -> tuple[list[Outgoing], employee_tasks.Reserved, list[Told]]:
+    """What the employees' day has room for, each task reserved; the rest waits for the next day."""
+    if not any(message.sender for message in outgoing):
+        return outgoing, employee_tasks.Reserved(), []
+    campaigns = {row.attempt_id or 0: row.campaign_id for row in batch}
+    found = steadily(lambda: employee_tasks.reserve(sending.channel, outgoing, campaigns, now))
+    late = {message.attempt_id for message in found.waiting}
+    told = [
+        Told(campaigns[attempt], attempt, "withdrawn", now, code="employee_day", cause=Cause.CAPACITY,
+             again_at=found.next_day)
+        for attempt in sorted(late)
+    ]  # fmt: skip
+    return [message for message in outgoing if message.attempt_id not in late], found, told
+
+
+def _senders(sending: Sending, batch: Sequence[Decided]) -> Mapping[int, tuple[str, int]]:
     if sending.channel.medium != "wecom":
         return {}
     return queries.senders(sending.channel.pk, [row.identity_id for row in batch if row.identity_id])

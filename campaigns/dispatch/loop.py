@@ -11,7 +11,7 @@ from decimal import Decimal
 from django.db import connection
 from django.utils import timezone
 
-from campaigns import settlement, silence
+from campaigns import employee_tasks, settlement, silence
 from campaigns.dispatch import calling, claiming
 from campaigns.dispatch import sending as reading
 from campaigns.dispatch.calling import Called, Words
@@ -267,12 +267,16 @@ class _Turn:
             if looked.get(row.attempt_id or 0, "stopped") != ""
         ]
         outgoing, gaps = calling.worded(sending, words, free, at)
+        outgoing, reserved, late = calling.reserved(sending, outgoing, free, at)
+        gaps += late
         called = Called()
         if outgoing:
             rows = {row.attempt_id or 0: row for row in free}
             calls = time.monotonic()
             results, error = calling.hand_over(adapter, outgoing)
             pace.learn_call(len(results), time.monotonic() - calls)
+            if reserved.tasks:
+                steadily(lambda: employee_tasks.made(reserved, results), PATIENCE)
             at = self._at(claim, started)
             if error is not None:
                 called = calling.facts_of_error([rows[message.attempt_id] for message in outgoing], error, at)

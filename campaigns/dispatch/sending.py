@@ -7,13 +7,14 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from audiences.contact_state import forms
-from audiences.vocabulary import permission_key
+from audiences.vocabulary import Medium, permission_key
 from campaigns import hours, lateness, pressure, quotas
 from campaigns.addressing import addressed_by
 from campaigns.models import ChannelPlan
 from campaigns.queries import claim as queries
 from campaigns.quotas import Limits
 from campaigns.spending import Purse
+from channels.accounts import personal_links
 from channels.models import Channel
 from channels.vocabulary import Guarantee
 
@@ -33,6 +34,7 @@ class Sending:
     addresses: list[tuple[str, str | None]]
     limits: Limits
     rivals: list[tuple[int, int, int]] = field(default_factory=list)
+    unseen: list[int] = field(default_factory=list)  # channels on which nobody's reactions can be seen
 
     @property
     def permission(self) -> str:
@@ -69,6 +71,7 @@ class Sending:
             "budgets": [purse.budgets.get(campaign_id, 0) for campaign_id in self.campaigns],
             "exhausted": [campaign_id in purse.exhausted for campaign_id in self.campaigns],
             "purse": purse.name,
+            "unseen": self.unseen,
             "permission": self.permission,
             "blocks": self.blocks,
             **self.hours(now),
@@ -107,7 +110,14 @@ def read(channel_id: int, now: datetime) -> Sending | None:
         addresses=addressed_by(channel),
         limits=quotas.limits(channel, plans.values(), now),
         rivals=queries.rivals(min(priorities.values())),
+        unseen=_unseen(),
     )
+
+
+def _unseen() -> list[int]:
+    """Where messages are sent as one to many, a click is nobody's in particular: silence is not judged there."""
+    shared = Channel.objects.filter(medium__in=(Medium.WECOM, Medium.OFFICIAL_ACCOUNT))
+    return [channel.pk for channel in shared if not personal_links(channel)]
 
 
 _windows: dict[tuple[int, str, date], tuple[datetime, list[hours.Window]]] = {}

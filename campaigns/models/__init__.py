@@ -10,6 +10,7 @@ from campaigns.models.campaign import (
 )
 from campaigns.models.content import Message, MessageVariant, MessageVersion, Mode, Offer, OfferGrant
 from campaigns.models.dispatch import Clock, DayCount, DispatchClaim
+from campaigns.models.employee_task import EmployeeTask
 from campaigns.models.frequency import (
     ApprovedOrdinal,
     Budget,
@@ -43,6 +44,7 @@ __all__ = [
     "Clock",
     "DayCount",
     "DispatchClaim",
+    "EmployeeTask",
     "FrequencyTarget",
     "Member",
     "MemberTarget",

@@ -37,7 +37,7 @@ JOIN channels_channel ch ON ch.id = %(channel)s
 
 # The employee who has the person as a contact for longest; one who left is nobody's contact.
 SENDERS = """
-SELECT DISTINCT ON (k.identity_id) k.identity_id, e.external_id
+SELECT DISTINCT ON (k.identity_id) k.identity_id, e.external_id, e.id
 FROM channels_employeecontact k JOIN channels_employee e ON e.id = k.employee_id
 WHERE k.identity_id = ANY (%(identities)s) AND k.removed_at IS NULL AND e.left_at IS NULL
   AND e.channel_id = %(channel)s
@@ -77,9 +77,10 @@ def look(
         return dict(cursor.fetchall())
 
 
-def senders(channel_id: int, identities: Sequence[int]) -> dict[int, str]:
-    """Identity → the employee of this channel who has it as a contact."""
-    return dict(_rows(SENDERS, {"channel": channel_id, "identities": list(identities)}))
+def senders(channel_id: int, identities: Sequence[int]) -> dict[int, tuple[str, int]]:
+    """Identity → the employee of this channel who has it as a contact: the provider's id, and ours."""
+    rows = _rows(SENDERS, {"channel": channel_id, "identities": list(identities)})
+    return {identity: (external_id, employee_id) for identity, external_id, employee_id in rows}
 
 
 def forget(token: str) -> int:

@@ -53,6 +53,7 @@ patience AS MATERIALIZED (
     FROM campaigns_channelplan p
     JOIN campaigns_campaign c ON c.id = p.campaign_id
     JOIN channels_channel ch ON ch.id = p.channel_id AND ch.observability = 'person_observed'
+        AND NOT ch.id = ANY (%(unseen)s::integer[])
     WHERE p.campaign_id = ANY (%(campaigns)s::bigint[]) AND coalesce(p.silence_hours, c.silence_hours) IS NOT NULL
       AND c.silent_touches > 0
 ),

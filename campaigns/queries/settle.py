@@ -33,7 +33,7 @@ TRANSITIONS: tuple[tuple[str, str, str], ...] = tuple(
         },
         "held": {
             "sent": "accepted", "delivered": "delivered", "bounced": "bounced", "rejected": "refused",
-            "refused": "refused", "expired": "expired",
+            "refused": "refused", "expired": "expired", "withdrawn": "throttled",
         },
         "accepted": {
             "delivered": "delivered", "bounced": "bounced", "rejected": "refused", "expired": "expired",

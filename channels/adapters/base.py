@@ -6,7 +6,7 @@ plain values. Logging, retry, throttling and recording stay in the caller, once.
 """
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -108,6 +108,7 @@ class InboundRequest:
     headers: Mapping[str, str]  # lower-case names
     query: Mapping[str, str]
     body: bytes
+    received_at: dt.datetime | None = None  # when it came, also where it is read again later
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +194,64 @@ class ReportRow:
 
 
 @dataclass(frozen=True, slots=True)
+class RosterContact:
+    """That an employee has a customer as a contact, with the tags the employee's company gave."""
+
+    employee: str
+    address: str
+    name: str
+    added_at: dt.datetime
+    tags: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RosterGroup:
+    """A chat group with customers."""
+
+    external_id: str
+    name: str
+    owner: str
+    customers: int
+
+
+@dataclass(frozen=True, slots=True)
+class RosterDay:
+    """An employee on a day."""
+
+    employee: str
+    day: dt.date
+    customers_added: int
+    deletions: int
+    messages: int
+    first_reply_minutes: float | None
+
+
+class RosterReader:
+    """Employees and their customers as a provider tells them, each read when asked for. Raises :class:`AdapterError`."""
+
+    def employees(self, known: Mapping[str, str]) -> Mapping[str, str]:
+        """Id → name of everybody who may have customers; ``known`` names are not asked for again."""
+        raise NotImplementedError
+
+    def departures(self) -> Mapping[str, dt.datetime]:
+        """Employees who left with customers, and when."""
+        raise NotImplementedError
+
+    def contacts(self, employees: Sequence[str]) -> Iterator[RosterContact]:
+        raise NotImplementedError
+
+    def groups(self) -> Iterator[RosterGroup]:
+        raise NotImplementedError
+
+    def days(self, employees: Sequence[str], first: dt.date, last: dt.date) -> Iterator[RosterDay]:
+        raise NotImplementedError
+
+    def tag(self, employee: str, address: str, add: Sequence[str], remove: Sequence[str]) -> None:
+        """Put tags on a contact and take them off; idempotent. A tag that does not exist there is made."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
 class Checked:
     """Result of testing a connection, for the admin's eyes."""
 
@@ -258,6 +317,12 @@ class BaseAdapter:
         """What a channel of this adapter on ``medium`` is. Override where it depends on the medium."""
         return cls.domain, cls.guarantee, cls.observability
 
+    @classmethod
+    def personal_links(cls, settings: Mapping[str, Any]) -> bool:
+        """Whether each person gets links of their own. Not where equal messages share one call and so must stay
+        equal: then a click is known by campaign, message and employee only."""
+        return True
+
     def send(self, batch: Sequence[Outgoing]) -> list[Sent]:
         """Hand over; one :class:`Sent` for each, in any order. Must not retry by itself."""
         raise NotImplementedError
@@ -296,6 +361,22 @@ class BaseAdapter:
         """
         raise NotImplementedError
 
+    def expire(self, references: Iterable[str]) -> list[Inbound]:
+        """Cancel held tasks now; what went out before is told as sent, the rest as expired.
+
+        A held reference is ``<task>:<rest>``; all references of a task are given, since it is cancelled as a whole.
+        Idempotent. Raises :class:`AdapterError`.
+        """
+        raise NotImplementedError
+
+    def remind(self, reference: str) -> None:
+        """Remind whoever must confirm a held task (the head of a held reference will do)."""
+        raise NotImplementedError
+
+    def roster(self) -> RosterReader:
+        """Employees and their customers, where the medium has them."""
+        raise NotImplementedError
+
     def acknowledge(self) -> None:
         """What the last :meth:`poll` returned is committed: the provider may forget it. Without this call
         (an error, a killed worker) a provider that keeps events tells them again."""
@@ -315,6 +396,9 @@ class BaseAdapter:
         "fetch_report",
         "parse_inbound",
         "poll",
+        "expire",
+        "remind",
+        "roster",
         "check",
     )
 

@@ -13,7 +13,6 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import httpx
@@ -22,6 +21,7 @@ from django.utils.translation import gettext_lazy
 
 from audiences.vocabulary import IdentityKind, Medium, ResponseKind
 from channels import wecom_crypto
+from channels.adapters._wecom_roster import Roster
 from channels.adapters.base import (
     Account,
     AdapterError,
@@ -67,16 +67,6 @@ class _Errcode(Exception):
         self.answer = answer
 
 
-@dataclass(frozen=True, slots=True)
-class Contact:
-    """A customer who has an employee as a contact."""
-
-    userid: str
-    external_userid: str
-    name: str
-    added_at: dt.datetime
-
-
 class Adapter(BaseAdapter):
     name = "wecom"
     label = gettext_lazy("WeCom (企业微信)")
@@ -101,6 +91,36 @@ class Adapter(BaseAdapter):
             gettext_lazy("After them the task is cancelled, and its touches are free again."),
             "number",
             default=24,
+        ),
+        Setting(
+            "links",
+            gettext_lazy("Links in messages"),
+            gettext_lazy(
+                "Equal texts share one task an employee confirms; links of each customer's own make a task for each."
+            ),
+            "choice",
+            default="shared",
+            choices=(
+                (
+                    "shared",
+                    gettext_lazy("One for all customers of an employee; clicks are not known by person"),
+                ),
+                ("personal", gettext_lazy("One for each customer; each message is a task of its own")),
+            ),
+        ),
+        Setting(
+            "remind_hours",
+            gettext_lazy("Hours until an employee is reminded"),
+            gettext_lazy("Again after as many hours, at most three times in 24 hours; 0: never."),
+            "number",
+            default=4,
+            required=False,
+        ),
+        Setting(
+            "tags_out",
+            gettext_lazy("Our tags that WeCom gets"),
+            gettext_lazy("Separated by commas. All other tags come from WeCom to us."),
+            required=False,
         ),
         Setting(
             "callback_token", gettext_lazy("Callback token"), kind="password", secret=True, required=False
@@ -131,6 +151,10 @@ class Adapter(BaseAdapter):
         self._base = str(account.settings.get("base_url") or "https://qyapi.weixin.qq.com").rstrip("/")
         self._timeout = float(account.settings.get("timeout") or 15)
         self._http: httpx.Client | None = None
+
+    @classmethod
+    def personal_links(cls, settings: Mapping[str, Any]) -> bool:
+        return settings.get("links") == "personal"
 
     # Sending --------------------------------------------------------------------------------------
 
@@ -337,24 +361,23 @@ class Adapter(BaseAdapter):
             identity_value=ext,
         )  # fmt: skip
 
-    # Contacts -------------------------------------------------------------------------------------
+    # Employees and customers ----------------------------------------------------------------------
 
-    def contacts(self) -> Iterator[Contact]:
-        """Every customer of every employee, page by page. Raises :class:`AdapterError`."""
+    def roster(self) -> Roster:
+        return Roster(self._asked, self._pages_asked)
+
+    def _asked(self, method: str, path: str, body: Any) -> dict[str, Any]:
+        """A call that changes nothing, or may be repeated. Raises :class:`AdapterError`."""
         try:
-            employees = (
-                self._call("GET", "externalcontact/get_follow_user_list", None).get("follow_user") or []
-            )
-            for start in range(0, len(employees), 100):
-                body = {"userid_list": employees[start : start + 100]}
-                for row in self._pages(
-                    "externalcontact/batch/get_by_user", body, "external_contact_list", 100
-                ):
-                    contact, follow = row["external_contact"], row["follow_info"]
-                    added_at = dt.datetime.fromtimestamp(int(follow.get("createtime") or 0), dt.UTC)
-                    yield Contact(
-                        follow["userid"], contact["external_userid"], contact.get("name", ""), added_at
-                    )
+            return self._call(method, path, body)
+        except (_Errcode, _MayHaveArrived) as error:
+            raise _as_adapter_error(error) from error
+
+    def _pages_asked(
+        self, path: str, body: dict[str, Any], rows: str, limit: int
+    ) -> Iterator[dict[str, Any]]:
+        try:
+            yield from self._pages(path, body, rows, limit)
         except (_Errcode, _MayHaveArrived) as error:
             raise _as_adapter_error(error) from error
 
@@ -441,7 +464,8 @@ class Adapter(BaseAdapter):
         """
         for renewed in (False, True):
             token = self._token(renew=renewed)
-            answer = self._request(method, f"/cgi-bin/{path}", {"access_token": token}, body)
+            query = {"access_token": token, **(body or {} if method == "GET" else {})}
+            answer = self._request(method, f"/cgi-bin/{path}", query, None if method == "GET" else body)
             code = int(answer.get("errcode", 0))
             if code == 0:
                 return answer

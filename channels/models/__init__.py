@@ -7,6 +7,7 @@ from channels.models.channel import (
     EmployeeContact,
     PlatformRule,
 )
+from channels.models.employee import CustomerGroup, EmployeeDay
 from channels.models.inbox import InboxEvent, Link
 from channels.models.kol import KolAccount, KolPlacement
 from channels.models.platform import (
@@ -23,9 +24,11 @@ __all__ = [
     "ChannelCapacity",
     "ChannelCount",
     "ChannelThrottle",
+    "CustomerGroup",
     "DailyReport",
     "Employee",
     "EmployeeContact",
+    "EmployeeDay",
     "InboxEvent",
     "KolAccount",
     "KolPlacement",

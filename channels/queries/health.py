@@ -42,6 +42,7 @@ GROUP BY hours.hour ORDER BY hours.hour
 CAUSES = """
 SELECT name, sum(n) FROM channels_channelcount
 WHERE channel_id = %(channel)s AND hour >= %(since)s AND name NOT IN ('accepted', 'held', 'refused', 'throttled', 'unknown')
+  AND name NOT LIKE '%%click:%%'
 GROUP BY name ORDER BY sum(n) DESC, name LIMIT 20
 """
 

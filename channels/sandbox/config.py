@@ -78,6 +78,8 @@ class WeCom:
     callback: str = ""  # events are posted here, encrypted; a path is one of market.app_url
     callback_token: str = "sandboxtoken"
     callback_aes_key: str = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
+    groups: list[dict[str, Any]] = field(default_factory=list)  # chat_id, name, owner, customers
+    shows_names: bool = True  # the app may read the address book
     open_world: bool = True  # without a population, ids beginning with wm or wo are customers
     faults: Faults = field(default_factory=Faults)
 

@@ -87,6 +87,10 @@ class Corp:
                 self._customers.setdefault(person.wecom_userid or "staff1", []).append(
                     person.wecom_external_id
                 )
+        self._tags: dict[str, str] = {}  # id → name
+        self._marked: dict[tuple[str, str], set[str]] = {}  # (employee, external id) → tag ids
+        self._departed: dict[str, int] = {}
+        self._lost: dict[tuple[str, str], int] = {}  # (employee, day) → customers who deleted them
         self._employee = {ext: userid for userid, customers in self._customers.items() for ext in customers}
 
     def count(self, name: str, n: int = 1) -> None:
@@ -109,7 +113,13 @@ class Corp:
             elif line["event"] == "cancelled" and task:
                 task.cancelled = True
             elif line["event"] == "left":
-                self._left.add(line["address"])
+                self._leaves(line["address"], line["sender"], line["at"][:10])
+            elif line["event"] == "tag":
+                self._tags[line["id"]] = line["name"]
+            elif line["event"] == "marked":
+                self._marked[line["sender"], line["address"]] = set(line["tags"])
+            elif line["event"] == "departed":
+                self._departed[line["sender"]] = line["dimission_time"]
         self._ids = itertools.count(len(self.tasks) + 1)
         for task in self.tasks.values():
             for userid in task.recipients:
@@ -128,8 +138,16 @@ class Corp:
             "remind_groupmsg_send": self._remind,
             "cancel_groupmsg_send": self._cancel,
             "batch/get_by_user": self._by_user,
+            "get_corp_tag_list": self._tag_list,
+            "add_corp_tag": self._add_tags,
+            "mark_tag": self._mark,
+            "groupchat/list": self._group_list,
+            "groupchat/get": self._group,
+            "get_unassigned_list": self._unassigned,
+            "get_user_behavior_data": self._behaviour,
         }.items():
             app.router.add_post(base + name, self._guarded(handler))
+        app.router.add_get("/cgi-bin/user/get", self._guarded(self._user))
         app.router.add_get(base + "list", self._guarded(self._list))
         app.router.add_get(base + "get_follow_user_list", self._guarded(self._follow_users))
         return app
@@ -399,7 +417,7 @@ class Corp:
 
     # -- customers ---------------------------------------------------------------------------------------
     async def _follow_users(self, body: dict[str, Any]) -> dict[str, Any]:
-        return _ok(follow_user=sorted(self._customers))
+        return _ok(follow_user=sorted(set(self._customers) - set(self._departed)))
 
     async def _list(self, body: dict[str, Any]) -> dict[str, Any]:
         customers = self._customers.get(body.get("userid", ""))
@@ -415,7 +433,7 @@ class Corp:
             (userid, ext)
             for userid in users
             for ext in self._customers.get(userid, ())
-            if ext not in self._left
+            if ext not in self._left and userid not in self._departed
         ]
         if not pairs:
             raise Refused(84061, "not external contact")
@@ -425,15 +443,116 @@ class Corp:
             external_contact_list=[
                 {
                     "external_contact": {"external_userid": ext, "name": ext[-6:], "type": 1},
-                    "follow_info": {"userid": userid, "createtime": 1735689600, "add_way": 1},
+                    "follow_info": {
+                        "userid": userid,
+                        "createtime": 1735689600,
+                        "add_way": 1,
+                        "tag_id": sorted(self._marked.get((userid, ext), ())),
+                    },
                 }
                 for userid, ext in page
             ],
         )
 
+    def _leaves(self, ext: str, userid: str, day: str) -> None:
+        self._left.add(ext)
+        self._lost[userid, day] = self._lost.get((userid, day), 0) + 1
+
+    # -- employees, tags, groups -------------------------------------------------------------------------
+    async def _user(self, body: dict[str, Any]) -> dict[str, Any]:
+        userid = body.get("userid", "")
+        if not self.config.shows_names:
+            raise Refused(60011, "no privilege to access/modify contact/party/agent")
+        if userid not in self._customers:
+            raise Refused(60111, "userid not found")
+        return _ok(userid=userid, name=f"员工 {userid}", status=1)
+
+    async def _tag_list(self, body: dict[str, Any]) -> dict[str, Any]:
+        return _ok(
+            tag_group=[{"group_id": "g1", "tag": [{"id": k, "name": v} for k, v in self._tags.items()]}]
+        )
+
+    async def _add_tags(self, body: dict[str, Any]) -> dict[str, Any]:
+        names = [tag.get("name", "") for tag in body.get("tag") or ()]
+        if not names or not all(names):
+            raise Refused(40058, "tag.name is empty")
+        if set(names) & set(self._tags.values()):
+            raise Refused(40071, "tag name already exists")
+        made = []
+        for name in names:
+            ident = f"et{len(self._tags) + 1:06d}"
+            self._tags[ident] = name
+            self.log.write(KIND, "tag", id=ident, name=name)
+            made.append({"id": ident, "name": name})
+        return _ok(tag_group={"group_id": "g1", "group_name": body.get("group_name", ""), "tag": made})
+
+    async def _mark(self, body: dict[str, Any]) -> dict[str, Any]:
+        userid, ext = body.get("userid", ""), body.get("external_userid", "")
+        add, remove = set(body.get("add_tag") or ()), set(body.get("remove_tag") or ())
+        if ext not in self._customers.get(userid, ()) or ext in self._left:
+            raise Refused(84061, "not external contact")
+        if not (add | remove) <= set(self._tags):
+            raise Refused(40068, "invalid tagid")
+        self.mark(userid, ext, (self._marked.get((userid, ext), set()) | add) - remove)
+        return _ok()
+
+    def mark(self, userid: str, ext: str, tags: set[str]) -> None:
+        self._marked[userid, ext] = tags
+        self.log.write(KIND, "marked", sender=userid, address=ext, tags=sorted(tags))
+
+    async def _group_list(self, body: dict[str, Any]) -> dict[str, Any]:
+        page, cursor = _page(self.config.groups, body, 1000, 1000)
+        return _ok(next_cursor=cursor, group_chat_list=[{"chat_id": g["chat_id"], "status": 0} for g in page])
+
+    async def _group(self, body: dict[str, Any]) -> dict[str, Any]:
+        for group in self.config.groups:
+            if group["chat_id"] == body.get("chat_id"):
+                members = [{"userid": group["owner"], "type": 1, "join_time": 1735689600}]
+                members += [
+                    {"userid": f"wmGroup{n}", "type": 2, "join_time": 1735689600}
+                    for n in range(group["customers"])
+                ]
+                return _ok(
+                    group_chat={**{k: group[k] for k in ("chat_id", "name", "owner")}, "member_list": members}
+                )
+        raise Refused(49008, "chat not found")
+
+    async def depart(self, userid: str) -> None:
+        """The employee leaves the company; the customers wait for somebody."""
+        self._departed[userid] = int(time.time())
+        self.log.write(KIND, "departed", sender=userid, dimission_time=self._departed[userid])
+        await self.log.flushed()
+
+    async def _unassigned(self, body: dict[str, Any]) -> dict[str, Any]:
+        rows = [
+            {"handover_userid": userid, "external_userid": ext, "dimission_time": at}
+            for userid, at in self._departed.items()
+            for ext in self._customers.get(userid, ())
+        ]
+        page, cursor = _page(rows, body, 1000, 1000)
+        return _ok(info=page, next_cursor=cursor, is_last=not cursor)
+
+    async def _behaviour(self, body: dict[str, Any]) -> dict[str, Any]:
+        users, first, last = body.get("userid") or [], body.get("start_time"), body.get("end_time")
+        if not users or not isinstance(first, int) or not isinstance(last, int):
+            raise Refused(40058, "userid, start_time and end_time are needed")
+        if last - first > 30 * 86400:
+            raise Refused(40058, "the time range exceeds 30 days")
+        rows = []
+        for at in range(first, last + 1, 86400):
+            day = dt.datetime.fromtimestamp(at, ZONE).date().isoformat()
+            rows.append({
+                "stat_time": at, "chat_cnt": 3, "message_cnt": 10 * len(users), "reply_percentage": 80.0,
+                "avg_reply_time": round(2 + 20 * chance(self.seed, "replies", f"{users[0]} {day}"), 1),
+                "negative_feedback_cnt": sum(self._lost.get((userid, day), 0) for userid in users),
+                "new_apply_cnt": 0,
+                "new_contact_cnt": sum(int(4 * chance(self.seed, "adds", f"{userid} {day}")) for userid in users),
+            })  # fmt: skip
+        return _ok(behavior_data=rows)
+
     async def leave(self, ext: str, userid: str) -> None:
         """The customer deletes the employee; WeCom tells the callback."""
-        self._left.add(ext)
+        self._leaves(ext, userid, dt.datetime.now(ZONE).date().isoformat())
         self.log.write(KIND, "left", address=ext, sender=userid)
         await self.log.flushed()
         self.count("left")

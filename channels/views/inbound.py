@@ -37,6 +37,7 @@ def inbound(request: HttpRequest, channel_id: int, secret: str) -> HttpResponse:
         headers={name.lower(): value for name, value in request.headers.items()},
         query=request.GET.dict(),
         body=body,
+        received_at=now,
     )
     try:
         reply = inbox.receive(channel, told, now)

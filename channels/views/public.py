@@ -18,7 +18,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from audiences.models import Customer
 from audiences.vocabulary import ResponseKind
-from channels import inbox, preferences
+from channels import click_ids, counts, inbox, preferences
 from channels.adapters.base import Inbound
 from channels.machines import is_machine
 from channels.models import Channel, Link
@@ -31,7 +31,7 @@ PIXEL = (
 
 
 class HttpRedirectAnywhere(HttpResponseRedirect):
-    """The addresses come from approved messages, stored by us; none is taken from the request."""
+    """The addresses come from approved messages, stored by us; of the request only click ids are added."""
 
     allowed_schemes = ["http", "https"]
 
@@ -62,13 +62,19 @@ def _destination(link_id: int) -> str:
 def follow(request: HttpRequest, token: str) -> HttpResponse:
     """Store the click, go on to the address."""
     try:
-        sealed = unseal(token, TokenKind.LINK)
+        sealed = unseal(token, TokenKind.LINK, TokenKind.SHARED)
         url = _destination(sealed.link_id)
     except (BadToken, Link.DoesNotExist):
         return _unknown(request)
     now = timezone.now()
+    ids = click_ids.of_query(request.GET.dict())
+    url = click_ids.kept(url, ids)
     machine = is_machine(request.method or "GET", _headers(request))
-    detail = {"link_id": sealed.link_id, "agent": _agent(request)}
+    if sealed.kind == TokenKind.SHARED:  # nobody's in particular: counted, and no response of a person
+        name = counts.shared_click(sealed.campaign_id, sealed.version_id, sealed.employee_id, machine)
+        counts.count(sealed.channel_id, name, now=now)
+        return HttpRedirectAnywhere(url)
+    detail = {"link_id": sealed.link_id, "agent": _agent(request), **({"click_ids": ids} if ids else {})}
     _store(sealed, ResponseKind.CLICK, now, machine, detail, _stranger(request, now))
     return HttpRedirectAnywhere(url)
 

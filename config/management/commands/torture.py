@@ -49,7 +49,9 @@ class Command(BaseCommand):
             self._inside(options)
             return
         if options["broker"] == "redis" and shutil.which("redis-server") is None:
-            raise CommandError("redis-server is not installed: apt-get install redis-server, or --broker embedded")
+            raise CommandError(
+                "redis-server is not installed: apt-get install redis-server, or --broker embedded"
+            )
         folder = options["keep"] or Path(tempfile.mkdtemp(prefix="evenreach-torture-"))
         folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "torture"]

@@ -1,0 +1,97 @@
+"""The page of a channel's employees and the same over the API: who may see it, who may change it."""
+
+import datetime as dt
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from audiences.access import Role
+from audiences.models import Job
+from campaigns.employee_tasks import day_of
+from campaigns.models import EmployeeTask
+from channels.models import Channel, Employee, EmployeeDay
+from tests.channel_rows import make_channel
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def channel() -> Channel:
+    found = make_channel("wecom", "wecom", settings={"corp_id": "ww1"})
+    one = Employee.objects.create(
+        channel=found, external_id="lili", name="李丽", store="静安店", daily_tasks=3
+    )
+    Employee.objects.create(channel=found, external_id="gone", name="Gone", left_at=timezone.now())
+    now = timezone.now()
+    day = day_of(now)[0]
+    for number, state in enumerate(("confirmed", "confirmed", "ended", "open")):
+        EmployeeTask.objects.create(
+            channel=found, employee=one, day=day, campaign_id=1, attempt_id=number, customers=9, state=state,
+            made_at=now, reference=f"m{number}",
+        )  # fmt: skip
+    EmployeeDay.objects.create(
+        employee=one, day=day - dt.timedelta(days=1), customers_added=4, deletions=1, messages=9,
+        first_reply_minutes=6.5,
+    )  # fmt: skip
+    return found
+
+
+def test_the_page_shows_tasks_shares_and_who_left(client: Client, make_user: Any, channel: Channel) -> None:
+    client.force_login(make_user("m", Role.MARKETER))
+    page = client.get(reverse("campaigns:employees", args=[channel.pk])).content.decode()
+    for shown in ("李丽", "静安店", "50.0%", "2 / 4", "6.5", "Left the company"):
+        assert shown in page
+    assert 'name="daily_tasks"' not in page, "a marketer reads"
+    panel = client.get(reverse("channels:channel", args=[channel.pk])).content.decode()
+    assert "1 employees; 4 tasks today, 2 of them confirmed." in panel
+    other = make_channel("manual", "sms")
+    assert "tasks today" not in client.get(reverse("channels:channel", args=[other.pk])).content.decode()
+    assert (
+        "This channel has no employees."
+        in client.get(reverse("campaigns:employees", args=[other.pk])).content.decode()
+    )
+
+
+def test_a_channel_admin_sets_tasks_a_day_and_starts_a_sync(
+    client: Client, make_user: Any, channel: Channel
+) -> None:
+    one = Employee.objects.get(external_id="lili")
+    address = reverse("campaigns:daily_tasks", args=[channel.pk, one.pk])
+    client.force_login(make_user("m", Role.MARKETER))
+    assert client.post(address, {"daily_tasks": "9"}).status_code == 403
+    assert client.post(reverse("campaigns:sync_employees", args=[channel.pk])).status_code == 403
+    client.force_login(make_user("c", Role.CHANNEL_ADMIN))
+    for told, stands in (("12", 12), ("many", 12), ("-1", 12), ("0", 0)):
+        client.post(address, {"daily_tasks": told})
+        one.refresh_from_db()
+        assert one.daily_tasks == stands
+    client.post(reverse("campaigns:sync_employees", args=[channel.pk]))
+    client.post(reverse("campaigns:sync_employees", args=[channel.pk]))
+    assert Job.objects.filter(kind="employees", subject=f"channel:{channel.pk}").count() >= 1
+    other = make_channel("wecom", "wecom", settings={"corp_id": "ww2"})
+    assert (
+        client.post(
+            reverse("campaigns:daily_tasks", args=[other.pk, one.pk]), {"daily_tasks": "1"}
+        ).status_code
+        == 404
+    )
+
+
+def test_the_api_tells_the_same_and_guards_the_same(client: Client, make_user: Any, channel: Channel) -> None:
+    address = f"/api/v1/channels/{channel.pk}/employees/"
+    assert client.get(address).status_code in (401, 403)
+    client.force_login(make_user("m", Role.MARKETER))
+    rows = {row["external_id"]: row for row in client.get(address).json()}
+    told = rows["lili"]
+    assert (told["tasks_today"], told["confirmed_today"], told["tasks"], told["confirmed"]) == (4, 2, 4, 2)
+    assert (told["customers_added"], told["deletions"], told["first_reply_minutes"]) == (4, 1, 6.5)
+    assert rows["gone"]["left_at"]
+    one = f"{address}{told['id']}/"
+    assert client.patch(one, {"daily_tasks": 9}, content_type="application/json").status_code == 403
+    client.force_login(make_user("c", Role.CHANNEL_ADMIN))
+    assert client.patch(one, {"daily_tasks": 9}, content_type="application/json").json() == {"daily_tasks": 9}
+    assert client.patch(one, {"daily_tasks": -9}, content_type="application/json").status_code == 400
+    assert Employee.objects.get(external_id="lili").daily_tasks == 9
