@@ -30,9 +30,11 @@ def want(audience: PlatformAudience, flight: Flight) -> bool:
 def to_json(flight: Flight) -> dict[str, Any]:
     told = asdict(flight)
     told.pop("reference")
-    return {
+    without = list(told.pop("without"))
+    plain = {
         name: value if value is None or isinstance(value, int) else str(value) for name, value in told.items()
     }
+    return plain | {"without": without} if without else plain
 
 
 def from_json(reference: str, told: Mapping[str, Any]) -> Flight:
@@ -43,18 +45,30 @@ def from_json(reference: str, told: Mapping[str, Any]) -> Flight:
         ends_on=date.fromisoformat(told["ends_on"]),
         cap_exposures=told.get("cap_exposures"),
         cap_days=told.get("cap_days"),
+        without=tuple(told.get("without") or ()),
     )
 
 
 def agrees(audience: PlatformAudience) -> bool:
-    """Whether the platform keeps to what is wanted: money by value, and only what was asked for."""
+    """Whether the platform keeps to what is wanted: money by value, only what was asked for, and only what it can
+    be told; :func:`beyond` says what it cannot."""
     wanted, known = audience.wanted_flight, audience.known_flight
     if not wanted:
         return True
     if not known:
         return False
     asked, told = asdict(from_json("", wanted)), asdict(from_json("", known))
-    return all(told[name] == value for name, value in asked.items() if value is not None)
+    asked.pop("without")
+    without = told["without"]
+    return all(
+        told[name] == value for name, value in asked.items() if value is not None and name not in without
+    )
+
+
+def beyond(audience: PlatformAudience) -> list[str]:
+    """Fields of the flight that were asked for and that the platform has nothing for: nobody there keeps to them."""
+    wanted, known = audience.wanted_flight, audience.known_flight
+    return [name for name in (known or {}).get("without", ()) if (wanted or {}).get(name) is not None]
 
 
 def waiting(now: datetime) -> list[int]:
