@@ -39,3 +39,18 @@ def google_settings(sandbox: Sandbox) -> tuple[dict[str, Any], dict[str, str]]:
 def google_account(sandbox: Sandbox, **settings: Any) -> Account:
     told, secrets = google_settings(sandbox)
     return _account("google_ads", told | settings, secrets)
+
+
+def microsoft_settings(sandbox: Sandbox) -> tuple[dict[str, Any], dict[str, str]]:
+    config: Any = sandbox.vendors["microsoft_ads"].config
+    base = f"http://127.0.0.1:{sandbox.ports['microsoft_ads']}"
+    told = {
+        "account_id": config.account_id, "customer_id": config.customer_id, "client_id": config.client_id,
+        "base_url": base, "token_url": f"{base}/token", "timeout": 5, "report_wait": 5,
+    }  # fmt: skip
+    return told, {"developer_token": config.developer_token, "refresh_token": config.refresh_token}
+
+
+def microsoft_account(sandbox: Sandbox, **settings: Any) -> Account:
+    told, secrets = microsoft_settings(sandbox)
+    return _account("microsoft_ads", told | settings, secrets)

@@ -100,7 +100,8 @@ class Sandbox:
             name: vendor(getattr(config.vendors, name), self.log, seed, people, self._at_ours)
             for name, vendor in all_vendors().items()
         }
-        for side in (self.mail, self.center, self.corp, self.account, *self.vendors.values()):
+        sides: tuple[Any, ...] = (self.mail, self.center, self.corp, self.account, *self.vendors.values())
+        for side in sides:
             side.restore()
         await self._listen(stack)
         self.account.start()

@@ -113,7 +113,9 @@ class AdsService:
         import_module("google.ads.googleads.client")
         service = self
 
-        class Handler(grpc.GenericRpcHandler):  # type: ignore[misc]
+        base: Any = grpc.GenericRpcHandler
+
+        class Handler(base):  # type: ignore[misc]
             def service(self, details: Any) -> Any:
                 found = PATH.fullmatch(details.method)
                 if found is None:
