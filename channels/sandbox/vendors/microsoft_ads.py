@@ -220,7 +220,8 @@ class Vendor(BaseVendor):
                 4400, "CampaignServiceInvalidAudienceType", "This sandbox has customer lists.", operation=True
             )
         wanted = many(call.fields.get("AudienceIds"), "long") or list(self.lists)
-        shown, errors = [], []
+        shown: list[dict[str, Any] | None] = []
+        errors = []
         for n, key in enumerate(wanted):
             if key not in self.lists:
                 shown.append(None)
