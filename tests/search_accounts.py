@@ -54,3 +54,18 @@ def microsoft_settings(sandbox: Sandbox) -> tuple[dict[str, Any], dict[str, str]
 def microsoft_account(sandbox: Sandbox, **settings: Any) -> Account:
     told, secrets = microsoft_settings(sandbox)
     return _account("microsoft_ads", told | settings, secrets)
+
+
+def baidu_settings(sandbox: Sandbox) -> tuple[dict[str, Any], dict[str, str]]:
+    config: Any = sandbox.vendors["baidu"].config
+    base = f"http://127.0.0.1:{sandbox.ports['baidu']}"
+    told = {
+        "user_name": config.user_name, "user_id": str(config.user_id), "app_id": config.app_id, "base_url": base,
+        "token_url": f"{base}/oauth/refreshToken", "timeout": 5,
+    }  # fmt: skip
+    return told, {"secret_key": config.secret_key, "refresh_token": config.refresh_token}
+
+
+def baidu_account(sandbox: Sandbox, **settings: Any) -> Account:
+    told, secrets = baidu_settings(sandbox)
+    return _account("baidu", told | settings, secrets)

@@ -424,8 +424,9 @@ class Adapter(BaseAdapter):
     # Calls ----------------------------------------------------------------------------------------
 
     def check(self) -> Checked:
-        """Read the account."""
+        """Read the account, and its lists: that service alone looks at the customer id."""
         try:
+            self._lists()
             answer = self._soap.call(CUSTOMERS, "GetAccount", AccountId=int(self._account or 0))
         except AdapterError as error:
             return Checked(False, str(error))
