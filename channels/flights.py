@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db.models import F, Q
+from django.utils.translation import gettext_lazy
 
 from channels import states
 from channels.accounts import adapter_for
@@ -80,6 +81,19 @@ def waiting(now: datetime) -> list[int]:
         .filter(Q(flight_tried_at=None) | Q(flight_tried_at__lt=now - REST))
     )
     return [audience.pk for audience in rows.order_by("pk") if not agrees(audience)]
+
+
+# What a platform may have nothing for, in words; the days of a cap say nothing that the cap does not.
+BEYOND = {
+    "starts_on": gettext_lazy("first day"),
+    "ends_on": gettext_lazy("last day"),
+    "cap_exposures": gettext_lazy("exposures a person"),
+}
+
+
+def beyond_in_words(audience: PlatformAudience) -> list[Any]:
+    """:func:`beyond` for people."""
+    return [BEYOND[name] for name in beyond(audience) if name in BEYOND]
 
 
 def apply(audience_id: int, now: datetime) -> str:

@@ -38,6 +38,7 @@ def audience(request: HttpRequest, pk: int) -> HttpResponse:
         "troubled": troubled,
         "errors": lists.errors(found),
         "agrees": flights.agrees(found),
+        "beyond": flights.beyond_in_words(found),
         "waiting_erasure": found.removals.count(),
         "by_hand": "sync_audience" not in adapter_class(found.channel.adapter).verbs(),
         "listed": lists.is_listed(found),
