@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy
 
 from audiences.vocabulary import IdentityKind, Medium
 from channels.adapters._flight import daily, whole
-from channels.adapters._oauth import RefreshTokens
+from channels.adapters._refresh_tokens import RefreshTokens
 from channels.adapters._people import Hashed, Plain, customers_of, hashed
 from channels.adapters.base import (
     Account,

@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy
 from audiences.vocabulary import IdentityKind, Medium
 from channels.adapters._flight import daily, days_of, whole
 from channels.adapters._google_ads_api import REQUIREMENTS, Api, sdk
-from channels.adapters._oauth import RefreshTokens
+from channels.adapters._refresh_tokens import RefreshTokens
 from channels.adapters._people import Hashed, Plain, customers_of, e164, email, hashed
 from channels.adapters.base import (
     Account,

@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy
 from audiences.vocabulary import IdentityKind, Medium
 from channels.adapters._flight import daily, whole
 from channels.adapters._microsoft_soap import REQUIREMENTS, Soap, batch_errors, listed
-from channels.adapters._oauth import RefreshTokens
+from channels.adapters._refresh_tokens import RefreshTokens
 from channels.adapters._people import Hashed, Plain, customers_of, e164, email, hashed
 from channels.adapters.base import (
     Account,
