@@ -4,7 +4,7 @@ The document is plain JSON. Moments are ISO 8601 in UTC, amounts are decimal tex
 stand beside ids (``{"id": 3, "name": "Members of June"}``), so that an old document can still be read.
 
     brand, name, kind, goal, segment {id, name, rule}, starts_at, ends_at, zone, currency, budget, objective,
-    priority, person_cap, holdout_share, margin_rate, conversion_value, silence_hours, silent_touches,
+    priority, person_cap, holdout_share, joiner_share, margin_rate, conversion_value, silence_hours, silent_touches,
     exit_on [response kind], attribution_days, revenue_basis,
     phases   [{id, name, starts_at, ends_at, round_days}]                     in order
     channels [{channel, name, medium, budget, daily_limit, day_parts, silence_hours,
@@ -52,7 +52,7 @@ PLAIN = (
     "attribution_days",
     "revenue_basis",
 )
-AMOUNTS = ("budget", "holdout_share", "margin_rate", "conversion_value")
+AMOUNTS = ("budget", "holdout_share", "joiner_share", "margin_rate", "conversion_value")
 MOMENTS = ("starts_at", "ends_at")
 PLACES = Decimal("0.0001")
 

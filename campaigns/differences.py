@@ -32,6 +32,7 @@ STEP_OF = {
     "priority": "matrix",
     "person_cap": "matrix",
     "holdout_share": "rules",
+    "joiner_share": "matrix",
     "margin_rate": "rules",
     "conversion_value": "rules",
     "silence_hours": "rules",
@@ -46,7 +47,7 @@ CHOICES: dict[str, Any] = {
     "objective": Campaign.Objective.choices,
     "revenue_basis": Campaign.RevenueBasis.choices,
 }
-SHARES = ("holdout_share", "margin_rate", "share")
+SHARES = ("holdout_share", "joiner_share", "margin_rate", "share")
 
 
 def differences(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[Entry]:

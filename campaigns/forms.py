@@ -314,8 +314,8 @@ def arms_into(data: Mapping[str, Any], document: Document) -> None:
         name = str(data.get(f"arm-{row}-name", "")).strip()
         if not name:
             continue
-        share = _number(data.get(f"arm-{row}-share"), _("Share of arm “%(name)s”") % {"name": name}, 0, 100)
-        cap = _number(
+        share = number(data.get(f"arm-{row}-share"), _("Share of arm “%(name)s”") % {"name": name}, 0, 100)
+        cap = number(
             data.get(f"arm-{row}-cap"), _("Touches at most of arm “%(name)s”") % {"name": name}, 0, 90
         )
         arms.append(
@@ -328,7 +328,8 @@ def arms_into(data: Mapping[str, Any], document: Document) -> None:
     document["arms"] = arms
 
 
-def _number(text: Any, what: str, least: int, most: int) -> Decimal | None:
+def number(text: Any, what: str, least: int, most: int) -> Decimal | None:
+    """None for nothing. Raises :class:`~campaigns.definition.DefinitionError` for what is no such number."""
     text = str(text or "").strip()
     if not text:
         return None

@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from audiences.vocabulary import Stage
 from campaigns import definition
 from campaigns.definition import DefinitionError, Document
-from campaigns.forms import from_local, local
+from campaigns.forms import from_local, local, number
 from campaigns.models import Campaign
 from channels.models import Channel
 
@@ -127,6 +127,9 @@ def _text(data: QueryDict, name: str) -> str:
 def _limits(data: QueryDict, document: Document) -> None:
     if "budget" in data:
         document["budget"] = _amount(_text(data, "budget"), _("Budget"))
+    if "joiner_share" in data:
+        share = number(_text(data, "joiner_share"), _("Kept for late joiners, %"), 0, 90)
+        document["joiner_share"] = definition.amount((share or Decimal(0)) / 100)
     if "person_cap" in data:
         document["person_cap"] = _whole(_text(data, "person_cap"), _("Touches a person at most"), 1, 32000)
     if "priority" in data:

@@ -35,7 +35,9 @@ class Limits:
         if not self.most:
             return {}
         taken = queries.hold(self.channel_id, self.day, list(self.most))
-        return {campaign_id: max(0, most - taken.get(campaign_id, 0)) for campaign_id, most in self.most.items()}
+        return {
+            campaign_id: max(0, most - taken.get(campaign_id, 0)) for campaign_id, most in self.most.items()
+        }
 
     def take(self, campaigns: Iterable[int], sign: int = 1) -> None:
         """Count what was claimed, one entry a message; with −1 what came back unsent."""

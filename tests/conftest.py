@@ -213,6 +213,14 @@ def redis_url(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture(autouse=True)
+def _own_adapters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adapters that a test adds are gone with it: the next test sees the folder's."""
+    from channels import adapters
+
+    monkeypatch.setattr(adapters, "_added", {})
+
+
+@pytest.fixture(autouse=True)
 def _english() -> Generator[None]:
     """A test that switches the language does not leave it so."""
     from django.utils import translation

@@ -37,6 +37,14 @@ DAY, HOUR, MINUTE = dt.timedelta(days=1), dt.timedelta(hours=1), dt.timedelta(mi
 _numbers = itertools.count(1)
 
 
+def database_url() -> str:
+    """The test's own database, for a process beside the test (which must be a transactional one)."""
+    one = connection.settings_dict
+    return (
+        f"postgresql://{one['USER']}:{one['PASSWORD']}@/{one['NAME']}?host={one['HOST']}&port={one['PORT']}"
+    )
+
+
 def brand() -> Brand:
     return Brand.objects.get_or_create(code="main", defaults={"name": "Main brand"})[0]
 

@@ -31,6 +31,7 @@ from audiences.models import (
     Suppression,
     Tag,
 )
+from tests.factories import database_url
 from tests.import_files import bad, counts, load
 
 pytestmark = pytest.mark.django_db
@@ -516,12 +517,10 @@ def test_a_load_killed_at_any_moment_leaves_all_or_nothing(tmp_path: Any) -> Non
 
 def _killed(arguments: list[str], patience: float) -> bool:
     """Run a command against the test's database; kill -9 it a while after its batch is there. Had it ended?"""
-    one = connection.settings_dict
-    url = f"postgresql://{one['USER']}:{one['PASSWORD']}@/{one['NAME']}?host={one['HOST']}&port={one['PORT']}"
-    before = ImportBatch.objects.count()
+    before, others = ImportBatch.objects.count(), set(_backends())
     process = subprocess.Popen(
         [sys.executable, "manage.py", *arguments],
-        env=os.environ | {"DATABASE_URL": url},
+        env=os.environ | {"DATABASE_URL": database_url()},
         stdout=subprocess.DEVNULL,
     )
     try:
@@ -539,11 +538,14 @@ def _killed(arguments: list[str], patience: float) -> bool:
     # The server learns of it when it next speaks to its client.
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
-            if cursor.fetchone() == (0,):
-                break
+        if set(_backends()) <= others:
+            break
         time.sleep(0.05)
     return ended
+
+
+def _backends() -> list[int]:
+    """Who is connected to the test's database: this process may hold several connections."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pid FROM pg_stat_activity WHERE datname = current_database()")
+        return [pid for (pid,) in cursor.fetchall()]

@@ -131,6 +131,14 @@ class DocumentSerializer(serializers.Serializer[Any]):
     holdout_share = serializers.DecimalField(
         max_digits=5, decimal_places=4, min_value=Decimal(0), max_value=Decimal("0.5"), default=Decimal(0)
     )
+    joiner_share = serializers.DecimalField(
+        max_digits=5,
+        decimal_places=4,
+        min_value=Decimal(0),
+        max_value=Decimal("0.9"),
+        default=Decimal(0),
+        help_text="Share of each budget the first plan leaves to those who enter the segment later.",
+    )
     margin_rate = serializers.DecimalField(
         max_digits=6, decimal_places=4, min_value=Decimal(0), max_value=Decimal(1), default=Decimal("0.3")
     )

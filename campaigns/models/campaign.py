@@ -76,6 +76,14 @@ class Campaign(models.Model):
         validators=[MinValueValidator(0), MaxValueValidator(0.5)],
         help_text=_("Share of the audience kept out, to measure lift"),
     )
+    joiner_share = models.DecimalField(
+        _("kept for late joiners"),
+        max_digits=5,
+        decimal_places=4,
+        default=0,
+        validators=[MinValueValidator(0), MaxValueValidator(0.9)],
+        help_text=_("Share of each budget the first plan leaves to those who enter the segment later"),
+    )
     # Touch values: margin × expected response; see campaigns.planner.
     margin_rate = models.DecimalField(_("contribution margin"), max_digits=6, decimal_places=4, default=0.3)
     conversion_value = models.DecimalField(_("revenue of a conversion"), default=100, **MONEY)
@@ -124,6 +132,10 @@ class Campaign(models.Model):
             models.CheckConstraint(
                 condition=models.Q(holdout_share__gte=0) & models.Q(holdout_share__lte=0.5),
                 name="a_holdout_is_at_most_half",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(joiner_share__gte=0) & models.Q(joiner_share__lte=0.9),
+                name="late_joiners_get_a_share",
             ),
             models.UniqueConstraint(
                 fields=("brand", "number"),

@@ -55,7 +55,9 @@ class DayCount(models.Model):
     class Meta:
         db_table = "campaigns_day_count"
         constraints = (
-            models.UniqueConstraint(fields=("channel_id", "day", "campaign_id"), name="a_day_is_counted_once"),
+            models.UniqueConstraint(
+                fields=("channel_id", "day", "campaign_id"), name="a_day_is_counted_once"
+            ),
         )
 
     def __str__(self) -> str:

@@ -46,6 +46,9 @@ class Plan(models.Model):
     certified_gap = models.FloatField(null=True, blank=True)
     prices = models.JSONField(default=list, blank=True)
     gaps = models.JSONField(default=dict, blank=True)  # cause → touches short
+    # Of a change: what members had before it. Channel id → {"target", "touches", "cost", and what stays of what is
+    # taken out: "stays" (touches), "stays_cost"}; money spent or held.
+    before = models.JSONField(default=dict, blank=True)
     response_model = models.JSONField(default=dict, blank=True)
     seconds = models.FloatField(null=True, blank=True)
     error = models.TextField(blank=True)

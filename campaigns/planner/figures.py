@@ -47,10 +47,12 @@ def fill(plan: Plan, outcome: Outcome) -> list[PlanCell]:
     plan.full_reach = int((has_target & (outcome.planned >= wanted.target).all(axis=1)).sum())
     plan.expected_cost = _money(float((going * expected[placed.cell]).sum()))
     plan.greatest_cost = _money(float(greatest[placed.cell].sum()))
-    gone = sum(outcome.committed.values(), Decimal(0))
+    gone = sum((kept.money for kept in outcome.committed.values()), Decimal(0))
     plan.expected_cost, plan.greatest_cost = plan.expected_cost + gone, plan.greatest_cost + gone
     plan.expected_revenue = _money(float(revenue.sum()))
     plan.gaps = _gaps(wanted.target.astype(np.int64) - outcome.planned, outcome.cause)
+
+    plan.before = _before(outcome)
 
     cells = []
     stage_of = people.stage[placed.person]
@@ -65,7 +67,8 @@ def fill(plan: Plan, outcome: Outcome) -> list[PlanCell]:
             planned = outcome.planned[of_stage, column]
             target = wanted.target[of_stage, column]
             days, counts = np.unique(day_of[mine], return_counts=True)
-            before = outcome.committed.get((spec.channels[cell.channel].id, cell.round, name), Decimal(0))
+            place = (spec.channels[cell.channel].id, cell.round, name)
+            before = outcome.committed[place].money if place in outcome.committed else Decimal(0)
             cells.append(
                 PlanCell(
                     plan=plan,
@@ -88,6 +91,27 @@ def fill(plan: Plan, outcome: Outcome) -> list[PlanCell]:
                 )
             )
     return cells
+
+
+def _before(outcome: Outcome) -> dict[str, dict[str, Any]]:
+    """What members have before a change, by channel; and what stays of rounds and channels that it takes out."""
+    channels = outcome.spec.channels
+    planned = {(channels[cell.channel].id, cell.round) for cell in outcome.spec.cells}
+    found: dict[str, dict[str, Any]] = {}
+    for channel_id, one in sorted(outcome.standing.items()):
+        left = [
+            kept
+            for (channel, round_, _stage), kept in outcome.committed.items()
+            if channel == channel_id and (channel, round_) not in planned
+        ]
+        found[str(channel_id)] = {
+            "target": one.target,
+            "touches": one.touches,
+            "cost": str(one.cost),
+            "stays": sum(kept.touches for kept in left),
+            "stays_cost": str(sum((kept.money for kept in left), Decimal(0))),
+        }
+    return found
 
 
 def _gaps(short: NDArray[np.int64], cause: NDArray[np.uint8]) -> dict[str, int]:

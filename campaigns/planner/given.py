@@ -14,7 +14,7 @@ from campaigns.queries import plan as queries
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """People × cells: the highest ordinal there is, and how many touches were not let go. People × channels:
+    """People × cells: the highest ordinal there is, and how many touches are kept. People × channels:
 
     when the last one is due (−FAR: there is none).
     """
@@ -61,7 +61,7 @@ def as_at_entry(spec: Spec, people: People) -> People:
 def read(spec: Spec, people: People) -> Given:
     """What these members have."""
     found = nothing(spec, people)
-    rows = queries.fetch_given(spec.campaign.pk)
+    rows = queries.fetch_given(spec.campaign.pk, spec.approved())
     person = np.searchsorted(people.ids, rows["customer"])
     known = person < len(people)
     known[known] = people.ids[person[known]] == rows["customer"][known]

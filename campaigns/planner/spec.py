@@ -18,6 +18,7 @@ from audiences.vocabulary import Purpose, Stage
 from campaigns import content, definition, rounds
 from campaigns.models import Campaign, ChannelPlan, Round
 from campaigns.planner.errors import PlanError
+from campaigns.queries.plan import Approved, Committed, Place
 from campaigns.rounds import RoundSpan
 from channels.models import Channel
 from channels.vocabulary import Guarantee, Observability
@@ -95,6 +96,15 @@ class Spec:
         """When the first touch may be due."""
         return max(self.now, min((cell.starts_at for cell in self.cells), default=self.now))
 
+    def approved(self) -> list[Approved]:
+        """How many touches of each channel, round and stage there may be."""
+        return [
+            Approved(self.channels[cell.channel].id, cell.round, stage, n)
+            for cell in self.cells
+            for stage, n in zip(STAGES, cell.touches, strict=True)
+            if n
+        ]
+
     def starts(self, cell: Cell) -> dt.datetime:
         return max(self.now, cell.starts_at)
 
@@ -136,23 +146,35 @@ def read(campaign: Campaign, now: dt.datetime, document: Mapping[str, Any] | Non
     )
 
 
-def less_committed(spec: Spec, committed: Mapping[tuple[int, int, str], Decimal]) -> Spec:
+def less_committed(spec: Spec, committed: Mapping[Place, Committed]) -> Spec:
     """The spec with what is left of its budgets. ``committed`` is spent or held, by channel, round and stage."""
     of_channel: dict[int, Decimal] = {}
-    for (channel_id, _round, _stage), money in committed.items():
-        of_channel[channel_id] = of_channel.get(channel_id, Decimal(0)) + money
+    for (channel_id, _round, _stage), kept in committed.items():
+        of_channel[channel_id] = of_channel.get(channel_id, Decimal(0)) + kept.money
 
     def left(budget: Decimal | None, taken: Decimal) -> Decimal | None:
         return None if budget is None else max(Decimal(0), budget - taken)
 
-    return replace(
+    return _with_budgets(
         spec,
-        budget=left(spec.budget, sum(of_channel.values(), Decimal(0))),
-        channels=tuple(
-            replace(channel, budget=left(channel.budget, of_channel.get(channel.id, Decimal(0))))
-            for channel in spec.channels
-        ),
+        left(spec.budget, sum(of_channel.values(), Decimal(0))),
+        [left(channel.budget, of_channel.get(channel.id, Decimal(0))) for channel in spec.channels],
     )
+
+
+def less_joiners(spec: Spec) -> Spec:
+    """The spec without the share of each budget that is kept for those who join late, to the 0.0001."""
+    kept = Decimal(spec.document.get("joiner_share") or 0)
+
+    def left(budget: Decimal | None) -> Decimal | None:
+        return None if budget is None else (budget * (1 - kept)).quantize(definition.PLACES)
+
+    return _with_budgets(spec, left(spec.budget), [left(channel.budget) for channel in spec.channels])
+
+
+def _with_budgets(spec: Spec, budget: Decimal | None, of_channels: Sequence[Decimal | None]) -> Spec:
+    channels = (replace(channel, budget=own) for channel, own in zip(spec.channels, of_channels, strict=True))
+    return replace(spec, budget=budget, channels=tuple(channels))
 
 
 def _channels(campaign: Campaign, document: Mapping[str, Any]) -> tuple[PlannedChannel, ...]:

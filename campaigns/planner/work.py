@@ -4,7 +4,6 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from campaigns.planner.schedule import Schedule
 from campaigns.planner.spec import Spec
 from campaigns.planner.targets import Targets
 from campaigns.queries import plan as queries
+from campaigns.queries.plan import Committed, Place, Standing
 from campaigns.vocabulary import Cause
 
 Report = Callable[[int, int, str], None]
@@ -50,7 +50,8 @@ class Outcome:
     choice: Choice
     schedule: Schedule
     given: Given  # what there was before
-    committed: Mapping[tuple[int, int, str], Decimal]  # money gone before, by channel, round and stage
+    committed: Mapping[Place, Committed]  # what is gone before
+    standing: Mapping[int, Standing]  # of a change: what members have before it, by channel
     planned: NDArray[np.uint8]  # people × cells, with what is given
     cause: NDArray[np.uint8]  # people × cells: why planned < target
     certificates: Sequence[Mapping[str, Any]]  # of each thing maximised: bound, value, gap
@@ -69,7 +70,8 @@ def compute(
 ) -> Outcome:
     """Plan a campaign for its segment, or for those of it who join late, or for its members.
 
-    For the latter two what the campaign has spent, holds and takes is gone; members keep what they have.
+    For the latter two what the campaign has spent, holds and takes is gone; members keep what they have. The
+    first and its members leave late joiners the share of the budgets that is kept for them.
     """
     begun = time.monotonic()
     tell = report or (lambda _done, _total, _step: None)
@@ -80,7 +82,9 @@ def compute(
         audience = queries.without_members(audience, campaign.pk)
     elif whom == MEMBERS:
         audience = queries.members(campaign.pk)
-    committed = {} if whom == EVERYBODY else queries.committed(campaign.pk)
+    committed = {} if whom == EVERYBODY else queries.committed(campaign.pk, plan.approved())
+    if whom != LATE_JOINERS:
+        plan = spec.less_joiners(plan)
     plan = spec.less_committed(plan, committed)
     everybody = people.fetch(plan, audience)
     if whom == MEMBERS:
@@ -131,6 +135,7 @@ def compute(
         cause=cause.astype(np.uint8),
         given=given,
         committed=committed,
+        standing=queries.standing(campaign.pk) if whom == MEMBERS else {},
         certificates=choice.bounds(chosen, more),
         prices=prices.told(plan, chosen, more),
         input_hash=_hash(plan, everybody, wanted, calendar, costs, model, contacts),

@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from django.db import connection
@@ -266,18 +266,49 @@ def days_taken(
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """How many touches of a channel, round and stage a definition has: those unsent beyond it are let go."""
+
+    channel: int
+    round: int
+    stage: str
+    touches: int
+
+
+# A touch that a definition keeps: sent, on its way, or within its number.
+KEPT = "t.state <> 'released' AND (t.state <> 'planned' OR t.ordinal <= coalesce(a.touches, 0))"
+APPROVED = """
+LEFT JOIN unnest({channels}, {rounds}, {stages}, {touches}) AS a (channel_id, round, stage, touches)
+    ON a.channel_id = t.channel_id AND a.round = t.round AND a.stage = t.stage"""
+
 COMMITTED = """
-SELECT channel_id, round, stage,
-    sum(CASE WHEN state IN ('planned', 'claimed', 'held') THEN greatest(reserved, cost) ELSE cost END)
-FROM campaigns_touch WHERE campaign_id = %s GROUP BY channel_id, round, stage
+SELECT t.channel_id, t.round, t.stage, count(*)::int8,
+    sum(CASE WHEN t.state IN ('planned', 'claimed', 'held') THEN greatest(t.reserved, t.cost) ELSE t.cost END)
+FROM campaigns_touch t {approved}
+WHERE t.campaign_id = {campaign} AND {kept}
+GROUP BY t.channel_id, t.round, t.stage
 """
 
 
-def committed(campaign_id: int) -> dict[tuple[int, int, str], Decimal]:
-    """(channel, round, stage) → money that a released campaign has spent on its touches, or holds for them."""
+class Committed(NamedTuple):
+    """Touches of a channel, round and stage that a released campaign keeps; money spent on them or held."""
+
+    touches: int
+    money: Decimal
+
+
+Place = tuple[int, int, str]  # channel, round, stage
+
+
+def committed(campaign_id: int, approved: Sequence[Approved]) -> dict[Place, Committed]:
+    """Where a released campaign has spent money, or holds it for touches that a definition keeps."""
     with connection.cursor() as cursor:
-        cursor.execute(COMMITTED, [campaign_id])
-        return {(channel, round_, stage): money for channel, round_, stage, money in cursor.fetchall()}
+        words = _Words(cursor)
+        cursor.execute(
+            COMMITTED.format(approved=words.approved(approved), campaign=int(campaign_id), kept=KEPT)
+        )
+        return {(row[0], row[1], row[2]): Committed(row[3], row[4]) for row in cursor.fetchall()}
 
 
 def without_members(audience: str, campaign_id: int) -> str:
@@ -323,16 +354,21 @@ def fetch_members(
 
 GIVEN = """
 SELECT t.customer_id, t.channel_id::int4, t.round::int4, max(t.ordinal)::int4, extract(epoch FROM max(t.due_at))::int8,
-    (count(*) FILTER (WHERE t.state <> 'released'))::int4
-FROM campaigns_touch t WHERE t.campaign_id = {campaign}
+    (count(*) FILTER (WHERE {kept}))::int4
+FROM campaigns_touch t {approved}
+WHERE t.campaign_id = {campaign}
 GROUP BY t.customer_id, t.channel_id, t.round
 """
 
 
-def fetch_given(campaign_id: int) -> NDArray[Any]:
-    """What members have of each channel and round: the highest ordinal, when it is due, touches not let go."""
+def fetch_given(campaign_id: int, approved: Sequence[Approved]) -> NDArray[Any]:
+    """What members have of each channel and round: the highest ordinal, when it is due, touches they keep."""
+    with connection.cursor() as cursor:
+        statement = GIVEN.format(
+            campaign=int(campaign_id), approved=_Words(cursor).approved(approved), kept=KEPT
+        )
     return binary.fetch(
-        GIVEN.format(campaign=int(campaign_id)),
+        statement,
         [
             ("customer", "i8"),
             ("channel", "i4"),
@@ -342,6 +378,40 @@ def fetch_given(campaign_id: int) -> NDArray[Any]:
             ("kept", "i4"),
         ],
     )
+
+
+STANDING_TARGETS = """
+SELECT channel_id, sum(target)::int8 FROM campaigns_member_target
+WHERE campaign_id = {campaign} AND customer_id IN ({members}) GROUP BY channel_id
+"""
+STANDING_TOUCHES = """
+SELECT channel_id, (count(*) FILTER (WHERE state <> 'released' AND customer_id IN ({members})))::int8,
+    sum(CASE WHEN state IN ('planned', 'claimed', 'held') THEN greatest(reserved, cost) ELSE cost END)
+FROM campaigns_touch WHERE campaign_id = {campaign} GROUP BY channel_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What active members have now of a channel, and the money spent or held on it."""
+
+    target: int = 0
+    touches: int = 0
+    cost: Decimal = Decimal(0)
+
+
+def standing(campaign_id: int) -> dict[int, Standing]:
+    """Channel → what a released campaign's members have of it."""
+    own = {"members": members(campaign_id), "campaign": int(campaign_id)}
+    with connection.cursor() as cursor:
+        cursor.execute(STANDING_TARGETS.format(**own))
+        targets = dict(cursor.fetchall())
+        cursor.execute(STANDING_TOUCHES.format(**own))
+        touches = {channel: (n, cost) for channel, n, cost in cursor.fetchall()}
+    return {
+        channel: Standing(targets.get(channel, 0), *touches.get(channel, (0, Decimal(0))))
+        for channel in targets.keys() | touches.keys()
+    }
 
 
 NOBODY = "SELECT id FROM audiences_customer WHERE false"
@@ -370,6 +440,14 @@ class _Words:
 
     def integers(self, values: Sequence[int]) -> str:
         return "'{" + ",".join(str(int(value)) for value in values) + "}'::int8[]"
+
+    def approved(self, approved: Sequence[Approved]) -> str:
+        return APPROVED.format(
+            channels=self.integers([one.channel for one in approved]),
+            rounds=self.integers([one.round for one in approved]),
+            stages=self.texts([one.stage for one in approved]),
+            touches=self.integers([one.touches for one in approved]),
+        )
 
     def moment(self, value: dt.datetime) -> str:
         return self._say(value) + "::timestamptz"

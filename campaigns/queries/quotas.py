@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date
+from typing import Any
 
 from django.db import connection
 
@@ -25,7 +26,7 @@ WHERE c.channel_id = %(channel)s AND c.day = %(day)s AND c.campaign_id = t.campa
 
 def hold(channel_id: int, day: date, campaigns: Sequence[int]) -> dict[int, int]:
     """Campaign → messages taken on that day; the counts are locked until the transaction ends."""
-    params = {"channel": channel_id, "day": day, "campaigns": sorted(campaigns)}
+    params: dict[str, Any] = {"channel": channel_id, "day": day, "campaigns": sorted(campaigns)}
     with connection.cursor() as cursor:
         cursor.execute(OPEN, params)
         cursor.execute(HOLD, params)

@@ -133,6 +133,7 @@ def matrix(request: HttpRequest, pk: int) -> HttpResponse:
         "objectives": Campaign.Objective.choices,
         "most": most_touches(document),
         "ceiling": definition.ceiling(document),
+        "joiner_percent": percent(document["joiner_share"]),
     }
     return render(request, "campaigns/matrix.html", context)
 

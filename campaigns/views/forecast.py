@@ -1,5 +1,6 @@
 """What a campaign will reach and cost, before anybody approves it; and why this person gets this touch."""
 
+from decimal import Decimal
 from typing import Any
 
 from django.contrib import messages
@@ -71,9 +72,41 @@ def told(campaign: Campaign, plan: Plan | None) -> dict[str, Any]:
         "gaps": progress.gaps_in_words(plan.gaps),
         "short": sum(int(n) for n in plan.gaps.values()),
         "days": _by_day(plan, names),
+        "change": _change(plan, names),
         "prices": [entry for entry in plan.prices if entry.get("price")],
         "slack": [entry for entry in plan.prices if not entry.get("price")],
     }
+
+
+def _change(plan: Plan, names: dict[int, str]) -> dict[str, Any] | None:
+    """What members have by channel, before a change and with it; None of a first plan."""
+    if not plan.before:
+        return None
+    figures: dict[int, dict[str, dict[str, Any]]] = {}
+    for key, told in plan.before.items():
+        stays = {"target": told["stays"], "touches": told["stays"], "cost": Decimal(told["stays_cost"])}
+        now = {"target": told["target"], "touches": told["touches"], "cost": Decimal(told["cost"])}
+        figures[int(key)] = {"before": now, "after": stays}
+    for cell in plan.cells.all():
+        row = figures.setdefault(cell.channel_id, {"before": dict(NOTHING), "after": dict(NOTHING)})["after"]
+        row["target"] += cell.target
+        row["touches"] += cell.touches
+        row["cost"] += cell.greatest_cost
+    known = names | dict(
+        Channel.objects.filter(pk__in=figures.keys() - names.keys()).values_list("pk", "name")
+    )
+    rows = [
+        {
+            "name": known.get(channel_id, channel_id),
+            **sides,
+            "more": sides["after"]["cost"] - sides["before"]["cost"],
+        }
+        for channel_id, sides in sorted(figures.items())
+    ]
+    total = {
+        side: {name: sum(row[side][name] for row in rows) for name in NOTHING} for side in ("before", "after")
+    }
+    return {"rows": rows, "total": {**total, "more": sum(row["more"] for row in rows)}}
 
 
 def _phase_names(campaign: Campaign) -> dict[int, str]:
@@ -81,6 +114,7 @@ def _phase_names(campaign: Campaign) -> dict[int, str]:
     return dict(Round.objects.filter(campaign=campaign).values_list("number", "phase__name"))
 
 
+NOTHING = {"target": 0, "touches": 0, "cost": Decimal(0)}
 SUMMED = ("people", "eligible", "target", "touches", "expected_cost", "greatest_cost")
 
 

@@ -100,9 +100,10 @@ class Sandbox:
             name: vendor(getattr(config.vendors, name), self.log, seed, people, self._at_ours)
             for name, vendor in all_vendors().items()
         }
-        sides: tuple[Any, ...] = (self.mail, self.center, self.corp, self.account, *self.vendors.values())
-        for side in sides:
+        for side in (self.mail, self.center, self.corp, self.account):
             side.restore()
+        for vendor in self.vendors.values():
+            vendor.restore()
         await self._listen(stack)
         self.account.start()
         self.postman.start()
