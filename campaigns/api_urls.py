@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from campaigns.api import campaigns, running, words
+from campaigns.api import campaigns, kol, running, words
 
 STEPS = {
     "submit": campaigns.Submit,
@@ -32,6 +32,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
         path(f"campaigns/<int:pk>/{name}/", view.as_view(), name=f"campaign_{name}")
         for name, view in STEPS.items()
     ),
+    path("kol-posts/", kol.KolPosts.as_view(), name="kol_posts"),
+    path("kol-posts/<int:pk>/posted/", kol.KolPostOut.as_view(), name="kol_post_out"),
+    path("kol-posts/<int:pk>/cancel/", kol.KolPostCancel.as_view(), name="kol_post_cancel"),
     path("responses/", running.Responses.as_view(), name="responses"),
     path("pressure-rules/", running.PressureRules.as_view(), name="pressure_rules"),
     path("pressure-rules/<int:pk>/", running.OnePressureRule.as_view(), name="pressure_rule"),

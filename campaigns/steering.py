@@ -16,6 +16,7 @@ from campaigns.hours import zone_info
 from campaigns.models import Campaign, ChannelPlan
 from campaigns.queries import steering as queries
 from channels import flights
+from channels.adapters import adapter_class
 from channels.adapters.base import Flight
 from channels.audience_sync import audience_for
 from channels.models import Channel, PlatformAudience
@@ -37,18 +38,35 @@ def steer(now: datetime) -> int:
             "now": now,
             "limit": AT_ONCE,
         }
+        channel = Channel.objects.get(pk=channel_id)
+        # Platforms find an audience again by its name, and two campaigns may have one name.
+        title = f"{Brand.objects.get(pk=brand_id).name}: {name} #{campaign_id}"
         if observability != Observability.PERSON_TARGETED:
             done += queries.placed(params)
+            if "set_flight" in adapter_class(channel.adapter).verbs():
+                _steer_flight(audience_for(channel, campaign_id, title), campaign_id, channel_id)
             continue
-        channel = Channel.objects.get(pk=channel_id)
-        audience = audience_for(channel, campaign_id, f"{Brand.objects.get(pk=brand_id).name}: {name}")
+        audience = audience_for(channel, campaign_id, title)
         params["audience"] = audience.pk
         done += _all(queries.refuse, params)
         with transaction.atomic():
             done += queries.want(params)
+            done += _drop_seen(audience, params)
         done += _all(queries.observed_no_more, params)
         _steer_flight(audience, campaign_id, channel_id)
     return done + queries.drop_ended(now)
+
+
+def _drop_seen(audience: PlatformAudience, params: dict[str, object]) -> int:
+    """A platform without a frequency cap: whoever was seen to get the planned exposures leaves the audience.
+
+    Exposures of a person are those our links, pixels and monitoring callbacks tell of; where none are told, the
+    cap is nobody's to keep, and the audience's page says so.
+    """
+    cap = flights.unheld_cap(audience)
+    if cap is None:
+        return 0
+    return queries.drop_seen({**params, "cap": cap[0], "days": cap[1] or LONGEST_CAP_DAYS})
 
 
 def _all(query: object, params: dict[str, object]) -> int:

@@ -1,6 +1,6 @@
 from django.urls import URLPattern, URLResolver, path
 
-from campaigns.views import approval, campaigns, editor, forecast, live, messages, policy, tasks
+from campaigns.views import approval, campaigns, editor, forecast, kol, live, messages, policy, tasks
 
 app_name = "campaigns"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -35,6 +35,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("tasks/", tasks.tasks, name="tasks"),
     path("tasks/<int:pk>/", tasks.task, name="task"),
     path("tasks/<int:pk>/report/", tasks.report, name="report_task"),
+    path("kol-posts/", kol.posts, name="kol_posts"),
+    path("kol-posts/export.csv", kol.export, name="kol_posts_export"),
+    path("kol-posts/new/", kol.new_post, name="new_kol_post"),
+    path("kol-posts/<int:pk>/posted/", kol.posted, name="kol_posted"),
+    path("kol-posts/<int:pk>/cancel/", kol.cancel, name="kol_cancel"),
     # What holds over all campaigns
     path("contact-policy/", policy.policy, name="policy"),
     path("contact-policy/new/", policy.pressure_rule, name="new_pressure_rule"),

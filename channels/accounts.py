@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from channels.adapters import adapter_class
 from channels.adapters.base import Account, BaseAdapter, Checked, Setting
 from channels.models import Channel
 from channels.queries.throttle import ensure_throttle
+from channels.renewal import renew
 
 __all__ = [
     "account_of",
@@ -69,6 +71,7 @@ def account_of(channel: Channel) -> Account:
         settings=defaults(adapter_class(channel.adapter)) | channel.settings,
         credentials=dict(channel.credentials),
         callback_url=callback_url(channel),
+        renew=partial(renew, channel.pk),
     )
 
 

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from channels.api import audiences, channels, inbox, money, rules
+from channels.api import audiences, channels, inbox, kol, money, rules
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("adapters/", channels.Adapters.as_view(), name="adapters"),
@@ -19,6 +19,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("inbox-events/", inbox.Events.as_view(), name="inbox_events"),
     path("inbox-events/replay/", inbox.Replay.as_view(), name="inbox_replay"),
     path("inbox-events/<int:pk>/", inbox.OneEvent.as_view(), name="inbox_event"),
+    path("kol-accounts/", kol.KolAccounts.as_view(), name="kol_accounts"),
+    path("kol-accounts/<int:pk>/", kol.OneKolAccount.as_view(), name="kol_account"),
+    path("kol-ranking/", kol.KolRanking.as_view(), name="kol_ranking"),
     path("daily-reports/", money.Reports.as_view(), name="daily_reports"),
     path("spend/", money.Spend.as_view(), name="spend"),
     path("wallets/", money.Wallets.as_view(), name="wallets"),

@@ -44,6 +44,7 @@ class ChannelsConfig(AppConfig):
                 ("spend", _("Spend"), "coin"),
                 ("wallets", _("Wallets"), "wallet"),
                 ("rules", _("Platform rules"), "gavel"),
+                ("kol", _("KOL accounts"), "users"),
             )
         ):
             entry = NavigationEntry(label, f"channels:{name}", icon, 200 + 10 * position, group=group)

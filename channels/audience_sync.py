@@ -96,6 +96,7 @@ def sync(audience_id: int, now: datetime | None = None) -> Synced:
             for wanted in (False, True):  # who is to go, goes first
                 while _chunk(audience, wanted, now, done):
                     pass
+            _publish(audience, now)
             audience.last_error = ""
         except AdapterError as error:
             done.error = audience.last_error = str(error)[:254]
@@ -107,8 +108,22 @@ def sync(audience_id: int, now: datetime | None = None) -> Synced:
 
 
 def waiting(now: datetime) -> list[int]:
-    """Audiences of active channels where something is to be pushed now."""
-    return queries.waiting(now)
+    """Audiences of active channels where something is to be pushed, or published, now."""
+    late = PlatformAudience.objects.filter(channel__state=Channel.State.ACTIVE, publish_after__lte=now)
+    return sorted({*queries.waiting(now), *late.values_list("pk", flat=True)})
+
+
+def _publishes(audience: PlatformAudience) -> bool:
+    return "publish_audience" in adapter_class(audience.channel.adapter).verbs()
+
+
+def _publish(audience: PlatformAudience, now: datetime) -> None:
+    """Let what was pushed take force, where the platform wants that said. Raises :class:`AdapterError`."""
+    if audience.publish_after is None or audience.publish_after > now or not audience.external_id:
+        return
+    left = adapter_for(audience.channel).publish_audience(audience.external_id)
+    audience.publish_after = now + timedelta(seconds=left) if left else None
+    audience.save(update_fields=["publish_after"])
 
 
 def sweep(now: datetime) -> int:
@@ -175,6 +190,10 @@ def _push(
         raise AdapterError(f"{type(error).__name__}: {error}"[:200], retryable=True) from error
     took = [customer for customer in dict.fromkeys(result.done) if customer in identities]
     with transaction.atomic():
+        if took and _publishes(audience):
+            # Kept with the push: whoever dies before publishing leaves it to the next run.
+            audience.publish_after = now
+            audience.save(update_fields=["publish_after"])
         queries.pushed(audience.pk, took, [identities[customer] for customer in took], wanted)
         if result.failed:
             queries.failed(audience.pk, dict(result.failed), now + REST)
@@ -223,6 +242,9 @@ def _removals_of_erased(audience: PlatformAudience, now: datetime, done: Synced)
         changes = [AudienceChange(row.pk, row.person["kind"], row.person["value"]) for row in rows]
         result = _call(audience, (), changes)
         gone = set(result.done)
+        if gone and _publishes(audience):
+            audience.publish_after = now
+            audience.save(update_fields=["publish_after"])
         PlatformRemoval.objects.filter(pk__in=gone).delete()
         left = [row.pk for row in rows if row.pk not in gone]
         PlatformRemoval.objects.filter(pk__in=left).update(lease_until=now + REST, error="not confirmed")

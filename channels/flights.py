@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.db.models import F, Q
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from channels import states
@@ -72,6 +73,27 @@ def beyond(audience: PlatformAudience) -> list[str]:
     return [name for name in (known or {}).get("without", ()) if (wanted or {}).get(name) is not None]
 
 
+def unheld_cap(audience: PlatformAudience) -> tuple[int, int | None] | None:
+    """(exposures, days) of a wanted frequency cap that the platform, asked for it, told nothing of: it has none.
+
+    Such a cap is never agreed. It is kept, as far as exposures of a person are seen, by taking people out.
+    """
+    wanted, known = audience.wanted_flight, audience.known_flight
+    if not known or not wanted.get("cap_exposures") or known.get("cap_exposures"):
+        return None
+    return int(wanted["cap_exposures"]), wanted.get("cap_days")
+
+
+def settled(audience: PlatformAudience) -> bool:
+    """Whether telling the platform again would change nothing: it agrees, or only a cap is missing that it lacks."""
+    if agrees(audience):
+        return True
+    if unheld_cap(audience) is None:
+        return False
+    wanted, known = from_json("", audience.wanted_flight), from_json("", audience.known_flight)
+    return (wanted.budget, wanted.starts_on, wanted.ends_on) == (known.budget, known.starts_on, known.ends_on)
+
+
 def waiting(now: datetime) -> list[int]:
     """Audiences of active channels whose flight is not as wanted, and was not tried just now."""
     rows = (
@@ -80,14 +102,20 @@ def waiting(now: datetime) -> list[int]:
         .exclude(wanted_flight=F("known_flight"))
         .filter(Q(flight_tried_at=None) | Q(flight_tried_at__lt=now - REST))
     )
-    return [audience.pk for audience in rows.order_by("pk") if not agrees(audience)]
+    return [audience.pk for audience in rows.order_by("pk") if not settled(audience)]
 
 
-# What a platform may have nothing for, in words; the days of a cap say nothing that the cap does not.
+def refer(audience: PlatformAudience, reference: str) -> None:
+    """Somebody says which campaign, ad group or ad of the platform this flight is; it is told anew."""
+    audience.flight_reference = reference.strip()[:120]
+    audience.known_flight, audience.flight_tried_at, audience.last_error = {}, None, ""
+    audience.save(update_fields=["flight_reference", "known_flight", "flight_tried_at", "last_error"])
+
+
+# What a platform may have nothing for, in words.
 BEYOND = {
     "starts_on": gettext_lazy("first day"),
     "ends_on": gettext_lazy("last day"),
-    "cap_exposures": gettext_lazy("exposures a person"),
 }
 
 
@@ -108,7 +136,12 @@ def apply(audience_id: int, now: datetime) -> str:
         f"audience:{audience.external_id}" if audience.external_id else ""
     )
     if not reference:
-        return _failed(audience, "the platform has no audience yet")
+        if "sync_audience" in adapter_class(channel.adapter).verbs():
+            return _failed(audience, _("The platform has no audience yet."))
+        return _failed(
+            audience,
+            _("Write the id of the platform's campaign or ad here: it is not known which one this is."),
+        )
     try:
         known = adapter_for(channel).set_flight(from_json(reference, audience.wanted_flight))
     except AdapterError as error:
@@ -121,8 +154,8 @@ def apply(audience_id: int, now: datetime) -> str:
         "",
     )
     audience.save(update_fields=["flight_reference", "known_flight", "last_error"])
-    if not agrees(audience):
-        return _failed(audience, "the platform keeps to something else than was asked")
+    if not settled(audience):
+        return _failed(audience, _("The platform keeps to something else than was asked."))
     return ""
 
 

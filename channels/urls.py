@@ -1,6 +1,6 @@
 from django.urls import path
 
-from channels.views import audiences, channels, inbound, inbox, money, public, rules
+from channels.views import audiences, channels, inbound, inbox, kol, money, public, rules
 
 app_name = "channels"
 urlpatterns = [
@@ -21,6 +21,12 @@ urlpatterns = [
     path("channels/audiences/<int:pk>/", audiences.audience, name="audience"),
     path("channels/audiences/<int:pk>/list/", audiences.audience_list, name="audience_list"),
     path("channels/audiences/<int:pk>/uploaded/", audiences.uploaded, name="audience_uploaded"),
+    path("channels/audiences/<int:pk>/flight/", audiences.flight_reference, name="audience_flight"),
+    path("channels/kol/", kol.accounts, name="kol"),
+    path("channels/kol/export.csv", kol.export, name="kol_export"),
+    path("channels/kol/new/", kol.new_account, name="new_kol_account"),
+    path("channels/kol/<int:pk>/", kol.account, name="kol_account"),
+    path("channels/kol/<int:pk>/archive/", kol.archive_account, name="archive_kol_account"),
     path("channels/inbox/", inbox.inbox, name="inbox"),
     path("channels/inbox/replay/", inbox.replay, name="replay"),
     path("channels/inbox/<int:pk>/", inbox.event, name="event"),

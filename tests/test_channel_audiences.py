@@ -450,7 +450,7 @@ def test_a_flight_is_told_until_the_platform_agrees(audience: PlatformAudience) 
     assert flights.want(audience, FLIGHT)
     assert not flights.want(audience, FLIGHT)
     assert flights.waiting(NOW) == [audience.pk]
-    assert flights.apply(audience.pk, NOW) == "the platform has no audience yet"
+    assert flights.apply(audience.pk, NOW) == "The platform has no audience yet."
     PlatformAudience.objects.filter(pk=audience.pk).update(external_id="aud-0")
     assert flights.waiting(NOW) == []  # it rests after a failure
     later = NOW + timedelta(minutes=11)
@@ -484,22 +484,16 @@ def test_what_a_platform_has_nothing_for_is_told_and_never_counts_as_agreed(
     flights.want(audience, FLIGHT)
     assert flights.beyond(audience) == []
     told = Flight(
-        "adset-1",
-        Decimal(1000),
-        FLIGHT.starts_on,
-        FLIGHT.ends_on,
-        3,
-        7,
-        without=("cap_exposures", "cap_days"),
+        "adset-1", Decimal(1000), FLIGHT.starts_on, FLIGHT.ends_on, 3, 7, without=("starts_on", "ends_on")
     )
     monkeypatch.setattr(Platform, "keeps", told)
     assert flights.apply(audience.pk, NOW) == ""
     audience.refresh_from_db()
-    assert (flights.agrees(audience), flights.beyond(audience)) == (True, ["cap_exposures", "cap_days"])
+    assert (flights.agrees(audience), flights.beyond(audience)) == (True, ["starts_on", "ends_on"])
     assert flights.waiting(NOW + timedelta(days=1)) == []
     page = as_marketer.get(reverse("channels:audience", args=[audience.pk])).content.decode()
     assert "It has nothing for" in page
-    assert "exposures a person" in page
+    assert "first day, last day" in page
     flights.want(audience, Flight("", Decimal(2000), FLIGHT.starts_on, FLIGHT.ends_on, 3, 7))
     assert not flights.agrees(audience), "what it does have is held to as before"
 

@@ -46,7 +46,7 @@ class Platform:
 PLATFORMS = [
     Platform("google_ads", {"grpc": True, "minimum_audience": 20}, google_settings, "email"),
     Platform("microsoft_ads", {"minimum_audience": 20}, microsoft_settings, "email"),
-    Platform("baidu", {"minimum_audience": 20}, baidu_settings, "phone", tied=False),
+    Platform("baidu", {"minimum_audience": 20, "rotates": True}, baidu_settings, "phone", tied=False),
 ]
 
 
@@ -121,10 +121,10 @@ def test_a_search_campaign_goes_from_plan_to_ledger(platform: Platform, tmp_path
         assert flights.waiting(at) == [audience.pk]
         assert flights.apply(audience.pk, at) == ""
         audience = PlatformAudience.objects.get()
-        assert flights.agrees(audience)
-        assert {"cap_exposures", "cap_days"} <= set(flights.beyond(audience)), (
             "nobody claims a cap on searches"
         )
+        assert flights.unheld_cap(audience) == (2, 7), "nobody claims a cap on searches"
+        assert flights.beyond(audience) == ([] if platform.tied else ["starts_on", "ends_on"])
         assert flights.waiting(at + dt.timedelta(hours=1)) == []
 
         if not platform.tied:
@@ -156,6 +156,11 @@ def test_a_search_campaign_goes_from_plan_to_ledger(platform: Platform, tmp_path
         (line,) = told.channels
         assert line.reported is not None
         assert (line.reported["spend"], line.reported["clicks"]) == (settled.spend, settled.clicks)
+
+        stored = Channel.objects.get().credentials
+        assert stored["access_token"], "one worker fetches the token, the others find it"
+        if platform.config.get("rotates"):
+            assert stored["refresh_token"] == "refresh-0001", "the old one would be taken no more"
 
         Campaign.objects.update(state="finished")
         steer(at + dt.timedelta(days=8))

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.db import models
+from django.db.models.fields.json import KeyTextTransform
 from django.utils.translation import gettext_lazy as _
 
 from audiences.models.customer import Brand, Customer
@@ -53,6 +54,9 @@ class Order(models.Model):
         indexes = (
             models.Index(fields=("customer", "placed_at"), name="order_by_customer"),
             models.Index(fields=("placed_at",), name="order_by_time"),
+            models.Index(
+                fields=("offer_code",), name="order_by_offer_code", condition=~models.Q(offer_code="")
+            ),
         )
 
     def __str__(self) -> str:
@@ -91,7 +95,15 @@ class BehaviourEvent(models.Model):
         constraints = (
             models.UniqueConstraint(fields=("source", "source_key"), name="a_behaviour_is_loaded_once"),
         )
-        indexes = (models.Index(fields=("customer", "kind", "occurred_at"), name="behaviour_by_customer"),)
+        indexes = (
+            models.Index(fields=("customer", "kind", "occurred_at"), name="behaviour_by_customer"),
+            # Who came by a link that bears its name (utm_content).
+            models.Index(
+                KeyTextTransform("utm_content", "attributes"),
+                name="behaviour_by_utm_content",
+                condition=models.Q(attributes__has_key="utm_content"),
+            ),
+        )
 
     def __str__(self) -> str:
         return f"{self.kind} {self.source_key}"

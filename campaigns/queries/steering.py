@@ -7,8 +7,9 @@ from typing import Any
 from django.db import connection
 
 from audiences.contact_state import permitted_sql
-from audiences.vocabulary import Purpose
+from audiences.vocabulary import Purpose, ResponseKind
 
+CAP_REACHED = "cap reached"
 PERMITTED = permitted_sql("s", "%(brand)s::text", "%(medium)s::text", Purpose.UPLOAD)
 
 STEERED = """
@@ -57,20 +58,34 @@ SET wanted = true, changed_at = excluded.changed_at, lease_until = NULL, error =
 WHERE NOT member.wanted
 """
 
+# Where the platform has no cap of its own: who saw the planned exposures is taken out, and not wanted again before
+# they lie further back than the cap's days.
+DROP_SEEN = f"""
+WITH seen AS (
+    SELECT r.customer_id FROM campaigns_response r
+    WHERE r.campaign_id = %(campaign)s AND r.channel_id = %(channel)s AND r.kind = '{ResponseKind.EXPOSURE}'
+      AND NOT r.machine AND r.occurred_at > %(now)s::timestamptz - make_interval(days => %(days)s::int)
+    GROUP BY r.customer_id HAVING count(*) >= %(cap)s
+)
+UPDATE channels_platformaudiencemember pm
+SET wanted = false, changed_at = %(now)s, lease_until = NULL, error = '{CAP_REACHED}'
+FROM seen WHERE pm.audience_id = %(audience)s AND pm.customer_id = seen.customer_id AND pm.wanted
+"""
+
 # Once the platform holds a person, what it shows them is not known: neither over nor gap.
-OBSERVED_NO_MORE = """
+OBSERVED_NO_MORE = f"""
 WITH due AS MATERIALIZED (
-    SELECT t.campaign_id, t.id, pm.held
+    SELECT t.campaign_id, t.id, pm.held, pm.error
     FROM campaigns_touch t
     JOIN channels_platformaudiencemember pm ON pm.audience_id = %(audience)s AND pm.customer_id = t.customer_id
     WHERE t.campaign_id = %(campaign)s AND t.channel_id = %(channel)s AND t.state = 'planned' AND t.due_at <= %(now)s
-      AND (pm.held OR pm.error = 'no identity')
+      AND (pm.held OR pm.error IN ('no identity', '{CAP_REACHED}'))
     LIMIT %(limit)s
     FOR NO KEY UPDATE OF t SKIP LOCKED
 )
 UPDATE campaigns_touch t
-SET state = CASE WHEN d.held THEN 'unobserved' ELSE 'gap' END,
-    reason = CASE WHEN d.held THEN '' ELSE 'no_identity' END,
+SET state = CASE WHEN d.held OR d.error = '{CAP_REACHED}' THEN 'unobserved' ELSE 'gap' END,
+    reason = CASE WHEN d.held OR d.error = '{CAP_REACHED}' THEN '' ELSE 'no_identity' END,
     state_at = %(now)s
 FROM due d WHERE t.campaign_id = d.campaign_id AND t.id = d.id AND t.campaign_id = %(campaign)s
 """
@@ -108,6 +123,11 @@ def refuse(params: Mapping[str, Any]) -> int:
 def want(params: Mapping[str, Any]) -> int:
     """People with a due touch, wanted in the audience."""
     return _run(WANT, params)
+
+
+def drop_seen(params: Mapping[str, Any]) -> int:
+    """People who saw ``cap`` exposures in ``days`` days, not wanted any more."""
+    return _run(DROP_SEEN, params)
 
 
 def observed_no_more(params: Mapping[str, Any]) -> int:

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Iterable, Iterator
 
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -14,9 +14,10 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST, require_safe
 
 from audiences.access import ANYBODY, Role, needs
-from campaigns import contacts, manual, people_tasks
+from campaigns import contacts, kol, manual, people_tasks
 from campaigns.models import Campaign, PeopleTask
-from channels.models import Channel, Employee
+from channels import kol as posts
+from channels.models import Channel, Employee, KolPlacement
 
 PAGE = 50
 
@@ -75,12 +76,15 @@ def task(request: HttpRequest, pk: int) -> HttpResponse:
     """One task: whom, why, what to say, and the buttons that close it."""
     found = get_object_or_404(PeopleTask.objects.select_related("channel", "customer", "employee"), pk=pk)
     campaign = Campaign.objects.filter(pk=found.campaign_id or 0).first()
+    post = kol.of_task(found)
     return render(
         request,
         "campaigns/task.html",
         {
             "task": found,
             "campaign": campaign,
+            "post": post,
+            "tracked_url": posts.tracked_url(post) if post else "",
             "words": contacts.to_say(found),
             "reached": REACHED,
             "missed": MISSED,
@@ -95,6 +99,8 @@ def report(request: HttpRequest, pk: int) -> HttpResponse:
     """Closes a task with its outcome."""
     found = get_object_or_404(PeopleTask, pk=pk)
     outcome = request.POST.get("outcome", "")
+    if post := kol.of_task(found):
+        return _report_post(request, post, outcome)
     outcomes = {**dict(REACHED), **dict(MISSED)}
     if outcome not in outcomes:
         messages.error(request, _("Choose what became of it."))
@@ -111,6 +117,23 @@ def report(request: HttpRequest, pk: int) -> HttpResponse:
         messages.warning(request, str(error))
     else:
         messages.success(request, _("Noted: %(outcome)s") % {"outcome": outcomes[outcome]})
+    return redirect("campaigns:tasks")
+
+
+def _report_post(request: HttpRequest, post: KolPlacement, outcome: str) -> HttpResponse:
+    """A KOL's post is out, or does not come."""
+    try:
+        if outcome == kol.POSTED:
+            kol.posted(post, timezone.localdate(), timezone.now(), request.POST.get("post_url", "").strip())
+        elif outcome == kol.NOT_POSTED:
+            kol.cancel(post, timezone.now())
+        else:
+            messages.error(request, _("Choose what became of it."))
+            return redirect("campaigns:task", post.task_id)
+    except ValidationError as error:
+        messages.error(request, " ".join(error.messages))
+    else:
+        messages.success(request, _("Noted."))
     return redirect("campaigns:tasks")
 
 

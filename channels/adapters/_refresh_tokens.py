@@ -1,5 +1,6 @@
 """Access tokens from a refresh token (RFC 6749 §6): fetched when needed, kept until they are about to end."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import httpx
 from django.utils.translation import gettext as _
 
-from channels.adapters.base import AdapterError
+from channels.adapters.base import Account, AdapterError, Credentials
 
 EARLY = 60.0  # seconds before its end a token is renewed
 WAIT = 10.0
@@ -15,20 +16,39 @@ PASSING = {"temporarily_unavailable", "server_error", "slow_down"}
 
 
 class RefreshTokens:
-    """The token of one account. ``form`` is what the platform wants beside the refresh token."""
+    """The tokens of one account. ``form`` is what the platform wants beside the refresh token.
+
+    Where the account lets us (``renew``), one worker exchanges and all of them use what it got: platforms that give a
+    new refresh token with each access token take the old one no more.
+    """
 
     def __init__(
-        self, url: str, form: Mapping[str, str], refresh_token: str, client: Callable[[], httpx.Client]
+        self, account: Account, url: str, form: Mapping[str, str], client: Callable[[], httpx.Client]
     ) -> None:
-        self._url, self._form, self._refresh, self._client = url, dict(form), refresh_token, client
-        self._token, self._until = "", 0.0
+        self._account, self._url, self._form, self._client = account, url, dict(form), client
+        self._credentials: Credentials = dict(account.credentials)
+        self._until = math.inf  # of a token we were given with its account we do not know
+        self._over = False
 
     def token(self) -> str:
         """A token that still holds. Raises :class:`AdapterError`: retryable, or one that stops the channel."""
-        if self._token and time.monotonic() < self._until:
-            return self._token
+        known = str(self._credentials.get("access_token") or "")
+        if known and not self._over and time.monotonic() < self._until:
+            return known
+        stale, self._until = self._credentials, math.inf
+        renew = self._account.renew
+        fresh = renew(stale, self._exchange) if renew else {**stale, **self._exchange(stale)}
+        self._credentials, self._over = dict(fresh), False
+        return str(self._credentials["access_token"])
+
+    def forget(self) -> None:
+        """The platform took this token for expired: the next call fetches a new one."""
+        self._over = True
+
+    def _exchange(self, credentials: Credentials) -> Credentials:
         try:
-            answer = self._ask(self._client(), self._url, self._form, self._refresh)
+            refresh_token = str(credentials.get("refresh_token") or "")
+            answer = self._ask(self._client(), self._url, self._form, refresh_token)
             told = self._read(answer.json())
         except httpx.HTTPError as error:
             text = _("The token address cannot be reached (%(reason)s).") % {"reason": type(error).__name__}
@@ -37,11 +57,9 @@ class RefreshTokens:
             told = {}
         if not told.get("access_token"):
             raise _refused(told, answer.status_code)
-        self._token = str(told["access_token"])
         self._until = time.monotonic() + max(0.0, float(told.get("expires_in") or 3600) - EARLY)
-        # Some platforms give a new refresh token each time; the newest is used as long as this worker lives.
-        self._refresh = str(told.get("refresh_token") or self._refresh)
-        return self._token
+        found = {name: str(told.get(name) or "") for name in ("access_token", "refresh_token")}
+        return {name: value for name, value in found.items() if value}
 
     # Where a platform has words of its own, these two are overridden.
 
@@ -54,10 +72,6 @@ class RefreshTokens:
     def _read(self, told: Any) -> dict[str, Any]:
         """The answer with the names of RFC 6749; ``error`` where there is none."""
         return dict(told)
-
-    def forget(self) -> None:
-        """The platform took this token for expired: the next call fetches a new one."""
-        self._token = ""
 
 
 def _refused(told: Mapping[str, object], status: int) -> AdapterError:

@@ -16,9 +16,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from audiences.vocabulary import IdentityKind, Medium
-from channels.adapters._flight import daily, whole
-from channels.adapters._refresh_tokens import RefreshTokens
+from channels.adapters._oauth import daily, in_all, mainland_number
 from channels.adapters._people import Hashed, Plain, customers_of, hashed
+from channels.adapters._refresh_tokens import RefreshTokens
 from channels.adapters.base import (
     Account,
     AdapterError,
@@ -44,22 +44,11 @@ SLOWER = range(8500, 8600)  # quota and frequency
 FORBIDDEN = {801, 802, 803, 804}  # shut out after too many wrong credentials
 CREDENTIALS = range(8100, 8200)
 PASSING = {800, 405, 421, 502}
-# Baidu's search campaigns have a budget of the day; no dates, and no cap on what one person sees.
-WITHOUT = ("starts_on", "ends_on", "cap_exposures", "cap_days")
+# Baidu's search campaigns have a budget of the day, and no dates (nor a cap on what one person sees).
+WITHOUT = ("starts_on", "ends_on")
 
 
-def mainland_phone(value: str) -> str:
-    """Eleven digits without the country; '' for a number of elsewhere."""
-    text = value.strip()
-    digits = "".join(filter(str.isdigit, text))
-    if text.startswith("+") or len(digits) > 11:
-        if not digits.startswith("86"):
-            return ""
-        digits = digits[2:]
-    return digits if len(digits) == 11 and digits.startswith("1") else ""
-
-
-PLAIN: dict[str, Plain] = {IdentityKind.PHONE: mainland_phone}
+PLAIN: dict[str, Plain] = {IdentityKind.PHONE: mainland_number}
 
 
 class Tokens(RefreshTokens):
@@ -153,9 +142,11 @@ class Adapter(BaseAdapter):
             "userId": str(told.get("user_id") or "").strip(),
         }  # fmt: skip
         self._tokens = Tokens(
+            account,
             str(told.get("token_url") or "https://u.baidu.com/oauth/refreshToken"),
-            form, str(secrets.get("refresh_token") or ""), self._client,
-        )  # fmt: skip
+            form,
+            self._client,
+        )
 
     def _told(self, name: str, default: str) -> str:
         return str(self.account.settings.get(name) or default)
@@ -245,11 +236,9 @@ class Adapter(BaseAdapter):
             known = self._campaign(campaign)
         return Flight(
             reference=campaign,
-            budget=whole(flight, _budget(known)),
+            budget=in_all(_budget(known), flight),
             starts_on=flight.starts_on,
             ends_on=flight.ends_on,
-            cap_exposures=flight.cap_exposures,
-            cap_days=flight.cap_days,
             without=WITHOUT,
         )
 

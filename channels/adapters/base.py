@@ -6,7 +6,7 @@ plain values. Logging, retry, throttling and recording stay in the caller, once.
 """
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -174,7 +174,7 @@ class Flight:
     ends_on: dt.date
     cap_exposures: int | None = None
     cap_days: int | None = None
-    # In an answer: fields the platform has nothing for. They are repeated as asked, and never count as agreed.
+    # In an answer: dates the platform has nothing for. They are repeated as asked, and never count as agreed.
     without: tuple[str, ...] = ()
 
 
@@ -216,6 +216,12 @@ class Setting:
     choices: Sequence[tuple[str, Any]] = ()
 
 
+Credentials = Mapping[str, Any]
+# (what no longer opens the door, how to exchange what is stored now) → what opens it now. The caller keeps what
+# the exchange returns, and lets one worker at a time do it: whoever comes second is given what the first one got.
+Renew = Callable[[Credentials, Callable[[Credentials], Credentials]], Credentials]
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """The channel as an adapter sees it."""
@@ -226,6 +232,7 @@ class Account:
     settings: Mapping[str, Any]
     credentials: Mapping[str, Any] = field(repr=False)  # never in a log line or a traceback
     callback_url: str = field(default="", repr=False)  # the channel's webhook; its path holds a secret
+    renew: Renew | None = field(default=None, repr=False, compare=False)  # for tokens that run out
 
 
 class BaseAdapter:
@@ -266,8 +273,14 @@ class BaseAdapter:
         """Idempotent; creates the audience when ``external_id`` is ''."""
         raise NotImplementedError
 
+    def publish_audience(self, external_id: str) -> float:
+        """For platforms where what was pushed takes force only when published. Idempotent; called after a run of
+        pushes, and again until it returns 0: everything pushed is in force. Otherwise seconds until the next call."""
+        raise NotImplementedError
+
     def set_flight(self, flight: Flight) -> Flight:
-        """Idempotent; returns what the platform now says."""
+        """Idempotent; returns what the platform now says. A platform without frequency caps returns none: the wanted
+        cap is then kept by taking people out of the audience."""
         raise NotImplementedError
 
     def fetch_report(self, day: dt.date) -> list[ReportRow]:
@@ -298,6 +311,7 @@ class BaseAdapter:
         "send",
         "status",
         "sync_audience",
+        "publish_audience",
         "set_flight",
         "fetch_report",
         "parse_inbound",

@@ -17,10 +17,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from audiences.vocabulary import IdentityKind, Medium
-from channels.adapters._flight import daily, days_of, whole
 from channels.adapters._google_ads_api import REQUIREMENTS, Api, sdk
-from channels.adapters._refresh_tokens import RefreshTokens
+from channels.adapters._oauth import daily, days_of, in_all
 from channels.adapters._people import Hashed, Plain, customers_of, e164, email, hashed
+from channels.adapters._refresh_tokens import RefreshTokens
 from channels.adapters.base import (
     Account,
     AdapterError,
@@ -170,9 +170,8 @@ class Adapter(BaseAdapter):
             "client_secret": str(secrets.get("client_secret") or ""),
         }
         self._tokens = RefreshTokens(
-            str(told.get("token_url") or "https://oauth2.googleapis.com/token"),
-            form, str(secrets.get("refresh_token") or ""), self._client,
-        )  # fmt: skip
+            account, str(told.get("token_url") or "https://oauth2.googleapis.com/token"), form, self._client
+        )
         self._api = Api(
             str(told.get("endpoint") or "googleads.googleapis.com"),
             str(told.get("version") or "v26"),
@@ -407,7 +406,7 @@ class Adapter(BaseAdapter):
             asked = self._amount("CUSTOM_PERIOD", flight)["total_amount_micros"]
             told_budget = flight.budget if micros == asked else Decimal(micros) / MICROS
         else:
-            told_budget = whole(flight, Decimal(budget.amount_micros) / MICROS)
+            told_budget = in_all(Decimal(budget.amount_micros) / MICROS, flight)
         starts_on, today = _day(known.campaign.start_date_time), self._today()
         if starts_on is None or (starts_on <= today and flight.starts_on <= today):
             starts_on = flight.starts_on
@@ -420,9 +419,8 @@ class Adapter(BaseAdapter):
             budget=told_budget,
             starts_on=starts_on,
             ends_on=_day(known.campaign.end_date_time) or dt.date.max,
-            cap_exposures=cap if capped else flight.cap_exposures,
-            cap_days=days if capped else flight.cap_days,
-            without=() if capped else ("cap_exposures", "cap_days"),
+            cap_exposures=cap if capped else None,
+            cap_days=days if capped else None,
         )
 
     # Reports --------------------------------------------------------------------------------------

@@ -18,10 +18,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from audiences.vocabulary import IdentityKind, Medium
-from channels.adapters._flight import daily, whole
 from channels.adapters._microsoft_soap import REQUIREMENTS, Soap, batch_errors, listed
-from channels.adapters._refresh_tokens import RefreshTokens
+from channels.adapters._oauth import daily, in_all
 from channels.adapters._people import Hashed, Plain, customers_of, e164, email, hashed
+from channels.adapters._refresh_tokens import RefreshTokens
 from channels.adapters.base import (
     Account,
     AdapterError,
@@ -43,7 +43,6 @@ CAMPAIGNS, REPORTS, CUSTOMERS = "CampaignManagementService", "ReportingService",
 _ARRAYS = "{http://schemas.microsoft.com/2003/10/Serialization/Arrays}"
 LONGS, STRINGS = f"{_ARRAYS}ArrayOflong", f"{_ARRAYS}ArrayOfstring"
 COLUMNS = ("TimePeriod", "CampaignId", "CurrencyCode", "Impressions", "Clicks", "Spend", "Conversions")
-WITHOUT = ("cap_exposures", "cap_days")
 PLAIN: dict[str, Plain] = {IdentityKind.EMAIL: email, IdentityKind.PHONE: e164}
 SUBTYPES = {IdentityKind.EMAIL: "Email", IdentityKind.PHONE: "Phone"}
 
@@ -146,9 +145,11 @@ class Adapter(BaseAdapter):
         if secrets.get("client_secret"):
             form["client_secret"] = str(secrets["client_secret"])
         self._tokens = RefreshTokens(
+            account,
             str(told.get("token_url") or "https://login.microsoftonline.com/common/oauth2/v2.0/token"),
-            form, str(secrets.get("refresh_token") or ""), self._client,
-        )  # fmt: skip
+            form,
+            self._client,
+        )
         self._soap = Soap(
             str(told.get("base_url") or ""),
             account_id=self._account,
@@ -351,12 +352,9 @@ class Adapter(BaseAdapter):
     def _told(self, campaign: str, known: Any, flight: Flight) -> Flight:
         return Flight(
             reference=campaign,
-            budget=whole(flight, _amount(known)),
+            budget=in_all(_amount(known), flight),
             starts_on=_day(known, "StartDate") or dt.date.min,
             ends_on=_day(known, "EndDate") or dt.date.max,
-            cap_exposures=flight.cap_exposures,
-            cap_days=flight.cap_days,
-            without=WITHOUT,
         )
 
     # Reports --------------------------------------------------------------------------------------

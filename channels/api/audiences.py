@@ -4,6 +4,7 @@ from typing import Any
 
 from rest_framework import generics, serializers
 
+from channels import flights
 from channels.api.channels import Guarded
 from channels.models import PlatformAudience
 from channels.queries import audience_sync as queries
@@ -12,6 +13,14 @@ from channels.queries import audience_sync as queries
 class PlatformAudienceSerializer(serializers.ModelSerializer[PlatformAudience]):
     wanted_flight = serializers.DictField(read_only=True)
     known_flight = serializers.DictField(read_only=True)
+    cap_held = serializers.SerializerMethodField(
+        help_text="Whether the platform holds the wanted frequency cap; null where none is wanted or nothing is known."
+    )
+
+    def get_cap_held(self, audience: PlatformAudience) -> bool | None:
+        if not audience.wanted_flight.get("cap_exposures") or not audience.known_flight:
+            return None
+        return flights.unheld_cap(audience) is None
 
     class Meta:
         model = PlatformAudience
@@ -24,7 +33,9 @@ class PlatformAudienceSerializer(serializers.ModelSerializer[PlatformAudience]):
             "flight_reference",
             "wanted_flight",
             "known_flight",
+            "cap_held",
             "platform_size",
+            "publish_after",
             "last_synced_at",
             "last_error",
         )

@@ -8,6 +8,7 @@ from channels.models.channel import (
     PlatformRule,
 )
 from channels.models.inbox import InboxEvent, Link
+from channels.models.kol import KolAccount, KolPlacement
 from channels.models.platform import (
     DailyReport,
     PlatformAudience,
@@ -26,6 +27,8 @@ __all__ = [
     "Employee",
     "EmployeeContact",
     "InboxEvent",
+    "KolAccount",
+    "KolPlacement",
     "Link",
     "PlatformAudience",
     "PlatformAudienceMember",

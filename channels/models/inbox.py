@@ -1,6 +1,7 @@
 """What came in: stored verified and parsed, drained by campaigns exactly once."""
 
 from django.db import models
+from django.db.models.fields.json import KeyTextTransform
 from django.utils.translation import gettext_lazy as _
 
 from audiences.vocabulary import ResponseKind
@@ -59,6 +60,12 @@ class InboxEvent(models.Model):
                 fields=("identity_value",), name="inbox_by_identity", condition=~models.Q(identity_value="")
             ),
             models.Index(fields=("id",), name="inbox_poison", condition=models.Q(state="poison")),
+            # Visits by a link that strangers follow.
+            models.Index(
+                KeyTextTransform("link_id", "detail"),
+                name="inbox_click_of_a_stranger",
+                condition=models.Q(response="click", touch_id=None),
+            ),
         )
 
     def __str__(self) -> str:

@@ -20,6 +20,7 @@ class PlatformAudience(models.Model):
     known_flight = models.JSONField(default=dict, blank=True)  # what the platform last confirmed
     flight_tried_at = models.DateTimeField(null=True, blank=True)
     platform_size = models.BigIntegerField(null=True, blank=True)  # matched members, as the platform tells
+    publish_after = models.DateTimeField(null=True, blank=True)  # what was pushed is not in force before
     last_synced_at = models.DateTimeField(null=True, blank=True)
     last_error = models.CharField(max_length=254, blank=True)
 

@@ -16,9 +16,15 @@ WITH told AS (
 ),
 compared AS (
     SELECT told.*, known.version, known.campaign_id AS known_campaign,
-           (SELECT audience.campaign_id FROM channels_platformaudience audience
-            WHERE audience.channel_id = %(channel)s AND audience.flight_reference = told.placement
-              AND told.placement <> '' LIMIT 1) AS campaign_id,
+           coalesce(
+               (SELECT audience.campaign_id FROM channels_platformaudience audience
+                WHERE audience.channel_id = %(channel)s AND audience.flight_reference = told.placement
+                  AND told.placement <> '' LIMIT 1),
+               (SELECT post.campaign_id FROM channels_kolplacement post
+                JOIN channels_kolaccount account ON account.id = post.account_id
+                WHERE account.channel_id = %(channel)s AND told.placement ~ '^kol-[0-9]{1,18}$'
+                  AND post.id = CASE WHEN told.placement ~ '^kol-[0-9]{1,18}$' THEN substr(told.placement, 5)::bigint END)
+           ) AS campaign_id,
            known.id IS NULL OR (told.currency, round(told.spend, 4), told.exposures, told.clicks, told.reach,
                told.frequency, round(told.conversions, 4))
                IS DISTINCT FROM (known.currency, known.spend, known.exposures, known.clicks, known.reach,

@@ -18,6 +18,7 @@ from channels import flights
 from channels.adapters import adapter_class
 from channels.models import PlatformAudience
 from channels.queries import audience_sync as queries
+from channels.vocabulary import Observability
 
 
 def _found(pk: int) -> PlatformAudience:
@@ -39,8 +40,12 @@ def audience(request: HttpRequest, pk: int) -> HttpResponse:
         "errors": lists.errors(found),
         "agrees": flights.agrees(found),
         "beyond": flights.beyond_in_words(found),
+        "unheld_cap": flights.unheld_cap(found),
+        "steers": "set_flight" in adapter_class(found.channel.adapter).verbs(),
         "waiting_erasure": found.removals.count(),
-        "by_hand": "sync_audience" not in adapter_class(found.channel.adapter).verbs(),
+        "mirrors": found.channel.observability == Observability.PERSON_TARGETED,
+        "by_hand": found.channel.observability == Observability.PERSON_TARGETED
+        and "sync_audience" not in adapter_class(found.channel.adapter).verbs(),
         "listed": lists.is_listed(found),
     }
     return render(request, "channels/audience.html", shown)
@@ -81,4 +86,14 @@ def uploaded(request: HttpRequest, pk: int) -> HttpResponse:
     messages.success(
         request, ngettext("%(n)d person changed there.", "%(n)d people changed there.", done) % {"n": done}
     )
+    return redirect("channels:audience", pk)
+
+
+@needs(Role.CHANNEL_ADMIN, Role.MARKETER)
+@require_POST
+def flight_reference(request: HttpRequest, pk: int) -> HttpResponse:
+    """Which campaign, ad group or ad of the platform is this one's."""
+    found = _found(pk)
+    flights.refer(found, request.POST.get("reference", ""))
+    messages.success(request, _("Noted. The platform is told budget, dates and cap within minutes."))
     return redirect("channels:audience", pk)

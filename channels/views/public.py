@@ -11,6 +11,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils import timezone, translation
+from django.utils.crypto import salted_hmac
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_safe
@@ -67,7 +68,8 @@ def follow(request: HttpRequest, token: str) -> HttpResponse:
         return _unknown(request)
     now = timezone.now()
     machine = is_machine(request.method or "GET", _headers(request))
-    _store(sealed, ResponseKind.CLICK, now, machine, {"link_id": sealed.link_id, "agent": _agent(request)})
+    detail = {"link_id": sealed.link_id, "agent": _agent(request)}
+    _store(sealed, ResponseKind.CLICK, now, machine, detail, _stranger(request, now))
     return HttpRedirectAnywhere(url)
 
 
@@ -82,13 +84,23 @@ def pixel(request: HttpRequest, token: str) -> HttpResponse:
     except BadToken:
         return HttpResponse(PIXEL, content_type="image/gif")
     machine = is_machine(request.method or "GET", _headers(request), pixel=True)
-    _store(sealed, ResponseKind.OPEN, timezone.now(), machine, {"agent": _agent(request)})
+    now = timezone.now()
+    _store(sealed, ResponseKind.OPEN, now, machine, {"agent": _agent(request)}, _stranger(request, now))
     return HttpResponse(PIXEL, content_type="image/gif")
 
 
-def _store(sealed: Token, kind: ResponseKind, now: datetime, machine: bool, detail: dict[str, Any]) -> None:
+def _stranger(request: HttpRequest, now: datetime) -> str:
+    """Tells visitors of a link that is nobody's own apart, for a day; who they are cannot be read from it."""
+    address = f"{now.date()} {request.META.get('REMOTE_ADDR', '')} {request.headers.get('User-Agent', '')}"
+    forwarded = request.headers.get("X-Forwarded-For", "")
+    return salted_hmac("channels.visitors", f"{address} {forwarded}", algorithm="sha256").hexdigest()[:16]
+
+
+def _store(
+    sealed: Token, kind: ResponseKind, now: datetime, machine: bool, detail: dict[str, Any], stranger: str
+) -> None:
     """One event a second of the same kind: a browser that asks twice is one person who looked once."""
-    who = f"{sealed.campaign_id}:{sealed.touch_id or sealed.customer_id}"
+    who = f"{sealed.campaign_id}:{sealed.touch_id or sealed.customer_id or stranger}"
     key = f"{kind}:{who}:{sealed.link_id}:{int(now.timestamp())}:{'m' if machine else 'p'}"
     event = Inbound(
         dedupe_key=key,

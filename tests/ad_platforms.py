@@ -1,0 +1,53 @@
+"""What tests of ad platforms share: accounts that talk to the sandbox, people, flights, a token keeper."""
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from channels.accounts import defaults
+from channels.adapters import adapter_class
+from channels.adapters.base import Account, AudienceChange, Flight, Renew
+from channels.sandbox.server import Sandbox
+
+TODAY = dt.date(2026, 11, 23)
+
+
+def account(sandbox: Sandbox, name: str, *, renew: Renew | None = None, **settings: Any) -> Account:
+    config = getattr(sandbox.config.vendors, name)
+    told = {
+        "base_url": f"http://127.0.0.1:{sandbox.ports[name]}", "account_id": config.account_id,
+        "app_id": config.app_id, "timeout": 5,
+    }  # fmt: skip
+    secrets = {
+        "app_secret": config.app_secret, "access_token": config.access_token, "refresh_token": config.refresh_token,
+    }  # fmt: skip
+    return Account(5, "main", "social", defaults(adapter_class(name)) | told | settings, secrets, renew=renew)
+
+
+class Keeper:
+    """Keeps renewed credentials as a channel's row does."""
+
+    def __init__(self, stored: Mapping[str, Any]) -> None:
+        self.stored = dict(stored)
+        self.exchanges = 0
+
+    def __call__(
+        self, stale: Mapping[str, Any], exchange: Callable[..., Mapping[str, Any]]
+    ) -> dict[str, Any]:
+        if self.stored == dict(stale):
+            self.stored = {**self.stored, **exchange(self.stored)}
+            self.exchanges += 1
+        return dict(self.stored)
+
+
+def phones(n: int, first: int = 0) -> list[AudienceChange]:
+    return [AudienceChange(k, "phone", f"+8613800{k:06d}") for k in range(first, first + n)]
+
+
+def flight(reference: str = "", **fields: Any) -> Flight:
+    told: dict[str, Any] = {
+        "budget": Decimal("3500"), "starts_on": TODAY, "ends_on": TODAY + dt.timedelta(days=6),
+        "cap_exposures": 3, "cap_days": 7,
+    }  # fmt: skip
+    return Flight(reference, **(told | fields))
