@@ -121,8 +121,6 @@ def test_a_search_campaign_goes_from_plan_to_ledger(platform: Platform, tmp_path
         assert flights.waiting(at) == [audience.pk]
         assert flights.apply(audience.pk, at) == ""
         audience = PlatformAudience.objects.get()
-            "nobody claims a cap on searches"
-        )
         assert flights.unheld_cap(audience) == (2, 7), "nobody claims a cap on searches"
         assert flights.beyond(audience) == ([] if platform.tied else ["starts_on", "ends_on"])
         assert flights.waiting(at + dt.timedelta(hours=1)) == []
