@@ -29,7 +29,7 @@ from tests.search_accounts import baidu_settings, google_settings, microsoft_set
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-PEOPLE = 150
+PEOPLE = 320
 
 
 @dataclass(frozen=True)
