@@ -202,7 +202,8 @@ def _platforms(
             yield Missing(
                 "matrix",
                 _(
-                    "The day-parts of “%(channel)s” leave no permitted hour: it may send from %(begins)s to %(ends)s (%(source)s)."
+                    "The day-parts of “%(channel)s” leave no permitted hour: it may send from %(begins)s "
+                    "to %(ends)s (%(source)s)."
                 )
                 % {
                     "channel": channel.name,
