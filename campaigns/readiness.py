@@ -191,7 +191,8 @@ def _platforms(
 ) -> Iterator[Missing]:
     """Platform rules that concern neither words nor a single person: hours left by the day-parts, smallest audiences."""
     day = (definition.as_moment(document["starts_at"]) or now).date()
-    segment = Segment.objects.filter(pk=(document["segment"] or {}).get("id")).first()
+    chosen = document["segment"]
+    segment = Segment.objects.filter(pk=chosen["id"]).first() if chosen else None
     used = {cell["channel"] for cell in document["matrix"] if cell["touches"]}
     for entry in document["channels"]:
         channel = channels.get(entry["channel"])
