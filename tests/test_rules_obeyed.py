@@ -249,6 +249,15 @@ def test_nobody_is_planned_for_an_audience_its_platform_would_not_serve(people: 
 
 @pytest.mark.django_db(transaction=True)
 def test_nobody_of_a_state_with_shorter_hours_is_texted_after_them() -> None:
+    # Tests over several connections may begin without the rows of migrations.
+    usual = {"from": "08:00", "to": "21:00"}
+    rule("sms", "hours", usual, country="US")
+    rule(
+        "sms",
+        "hours_by_region",
+        {"Florida": usual | {"to": "20:00", "zones": ["America/New_York"]}},
+        country="US",
+    )
     wire = Wire(kinds=("phone",))
     channel = make.channel("sms", wire=wire, settings={"country": "US"})
     east = make.customers(2, ("sms",), zone="America/New_York")
