@@ -75,6 +75,13 @@ class Problem:
     variant: str = ""
     error: bool = True
     rule: str = ""
+    source: str = ""  # of a platform's rule
+
+    @property
+    def rule_label(self) -> Any:
+        """The platform's rule in words; '' for rules of our own."""
+        known = platform_rules.KEYS.get(self.rule)
+        return known.label if known else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,7 +413,9 @@ def check_words(
         if empty and violation.rule in ("text", "subject_required"):
             continue  # said already
         if (violation.where, violation.rule) not in known:
-            found.append(Problem(violation.text, violation.where, rule=violation.rule))
+            found.append(
+                Problem(violation.text, violation.where, rule=violation.rule, source=violation.source)
+            )
     return [replace(problem, variant=variant) for problem in found]
 
 

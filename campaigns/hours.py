@@ -54,36 +54,64 @@ def _zone_info(zone: str, otherwise: str) -> ZoneInfo:
 def windows(channel_plan: ChannelPlan, on: dt.date) -> list[Window]:
     """What day-parts and the platform's rule leave open on a day; [] is any hour, ``[NEVER]`` none."""
     channel = channel_plan.channel
-    rule = platform_rules.rule_value(
-        channel.medium, "hours", channel=channel, country=platform_rules.country_of(channel), on=on
+    return combine(channel_plan.day_parts, _rule(channel, "hours", on))
+
+
+def regional(channel: Channel, on: dt.date) -> dict[str, list[Window]]:
+    """Zone → hours of the regions whose own hours differ there.
+
+    Of a person we know the zone, not the state their number is of: where a region has its own hours, they hold for
+    everybody in its zones, so nobody of that region is ever contacted outside of them.
+    """
+    found: dict[str, list[Window]] = {}
+    for hours_ in (_rule(channel, "hours_by_region", on) or {}).values():
+        for zone in hours_.get("zones", ()):
+            found[zone] = within(found.get(zone, []), _read(hours_))
+    return found
+
+
+def _rule(channel: Channel, key: str, on: dt.date) -> Any:
+    return platform_rules.rule_value(
+        channel.medium, key, channel=channel, country=platform_rules.country_of(channel), on=on
     )
-    return combine(channel_plan.day_parts, rule)
 
 
-def windows_between(
+@dataclass(frozen=True, slots=True)
+class Days:
+    """The windows of every day of a channel plan, and what regions leave of them."""
+
+    everywhere: Mapping[dt.date, list[Window]]
+    regions: Mapping[dt.date, Mapping[str, list[Window]]]
+
+    def of(self, zone: str) -> Mapping[dt.date, list[Window]]:
+        """The windows of every day for people of a zone."""
+        if not any(zone in regions for regions in self.regions.values()):
+            return self.everywhere
+        return {day: within(found, self.regions[day].get(zone, [])) for day, found in self.everywhere.items()}
+
+
+def days_between(
     channel: Channel, day_parts: Sequence[Mapping[str, Any]], first: dt.date, last: dt.date
-) -> dict[dt.date, list[Window]]:
+) -> Days:
     """:func:`windows` of every day from ``first`` to ``last``; the rules are read once for each change."""
     edges = PlatformRule.objects.filter(
-        Q(channel=None) | Q(channel=channel), medium=channel.medium, key="hours"
+        Q(channel=None) | Q(channel=channel), medium=channel.medium, key__in=("hours", "hours_by_region")
     )
     changes = {first}
     for begins, ends in edges.values_list("valid_from", "valid_to"):
         changes |= {
             day for day in (begins, ends and ends + dt.timedelta(days=1)) if day and first < day <= last
         }
-    country = platform_rules.country_of(channel)
-    found: dict[dt.date, list[Window]] = {}
+    everywhere: dict[dt.date, list[Window]] = {}
+    regions: dict[dt.date, Mapping[str, list[Window]]] = {}
     current: list[Window] = []
+    own: Mapping[str, list[Window]] = {}
     for offset in range((last - first).days + 1):
         day = first + dt.timedelta(days=offset)
         if day in changes:
-            rule = platform_rules.rule_value(
-                channel.medium, "hours", channel=channel, country=country, on=day
-            )
-            current = combine(day_parts, rule)
-        found[day] = current
-    return found
+            current, own = combine(day_parts, _rule(channel, "hours", day)), regional(channel, day)
+        everywhere[day], regions[day] = current, own
+    return Days(everywhere, regions)
 
 
 def combine(day_parts: Sequence[Mapping[str, Any]], rule: Any) -> list[Window]:
@@ -92,7 +120,14 @@ def combine(day_parts: Sequence[Mapping[str, Any]], rule: Any) -> list[Window]:
     permitted = [window for part in _listed(rule) for window in _read(part)]
     if not day_parts or not permitted:
         return planned or permitted or ([NEVER] if day_parts else [])
-    common = [both for a in planned for b in permitted if (both := _common(a, b)) is not None]
+    return within(planned, permitted)
+
+
+def within(windows: Sequence[Window], permitted: Sequence[Window]) -> list[Window]:
+    """What two lists have in common; an empty one is any hour."""
+    if not windows or not permitted:
+        return list(windows or permitted)
+    common = [both for a in windows for b in permitted if (both := _common(a, b)) is not None]
     return common or [NEVER]
 
 

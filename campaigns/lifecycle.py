@@ -85,6 +85,18 @@ def submit(campaign: Campaign, user: AbstractUser, now: datetime) -> CampaignVer
         return version
 
 
+def _words_hold(version: CampaignVersion, now: datetime) -> None:
+    """A rule that came into force since the version was submitted holds for it as well."""
+    missing = readiness.missing(version.definition, now=now, released=True)
+    broken = [entry.text for entry in readiness.blocking(missing) if entry.step == "content"]
+    if broken:
+        raise IllegalTransition(
+            _("Its words break a rule that holds now. Reject it, so that they can be mended.")
+            + " "
+            + " ".join(broken)
+        )
+
+
 def withdraw(campaign: Campaign, user: AbstractUser, now: datetime) -> None:
     """Take a submitted version back, to edit on. What was decided on it so far counts no more."""
     with transaction.atomic():
@@ -119,6 +131,7 @@ def approve(
                     "Its segment or its words were changed after it was submitted. Reject it, and look at it again."
                 )
             )
+        _words_hold(version, now)
         first = campaign.state == CampaignState.SUBMITTED
         if first:
             problem = readiness.plan_problem(version.plan, version.definition)

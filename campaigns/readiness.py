@@ -11,9 +11,11 @@ from django.utils.translation import ngettext
 
 from audiences.models import Segment
 from audiences.vocabulary import Stage
-from campaigns import content, definition
+from campaigns import content, definition, hours
 from campaigns.models import Message, MessageVersion, Plan
+from channels import platform_rules
 from channels.models import Channel
+from channels.vocabulary import Observability
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ def missing(document: Mapping[str, Any], *, now: datetime, released: bool = Fals
         *_phases(document),
         *_channels(document, channels),
         *_matrix(document, channels),
+        *_platforms(document, channels, now),
         *_money(document, channels),
         *_content(document, channels, now),
         *_rules(document),
@@ -179,6 +182,51 @@ def _matrix(document: Mapping[str, Any], channels: Mapping[int, Channel]) -> Ite
                     "n": cell["touches"],
                     "hours": cell["min_gap_hours"],
                     "length": length // timedelta(hours=1),
+                },
+            )
+
+
+def _platforms(
+    document: Mapping[str, Any], channels: Mapping[int, Channel], now: datetime
+) -> Iterator[Missing]:
+    """Platform rules that concern neither words nor a single person: hours left by the day-parts, smallest audiences."""
+    day = (definition.as_moment(document["starts_at"]) or now).date()
+    chosen = document["segment"]
+    segment = Segment.objects.filter(pk=chosen["id"]).first() if chosen else None
+    used = {cell["channel"] for cell in document["matrix"] if cell["touches"]}
+    for entry in document["channels"]:
+        channel = channels.get(entry["channel"])
+        if channel is None or entry["channel"] not in used:
+            continue
+        rule = platform_rules.in_force(channel, "hours", day)
+        if entry["day_parts"] and hours.combine(entry["day_parts"], rule and rule.value) == [hours.NEVER]:
+            yield Missing(
+                "matrix",
+                _(
+                    "The day-parts of “%(channel)s” leave no permitted hour: it may send from %(begins)s "
+                    "to %(ends)s (%(source)s)."
+                )
+                % {
+                    "channel": channel.name,
+                    "begins": rule.value["from"] if rule else "",
+                    "ends": rule.value["to"] if rule else "",
+                    "source": rule.source if rule else "",
+                },
+            )
+        rule = platform_rules.in_force(channel, "smallest_audience", day)
+        if rule is None or channel.observability != Observability.PERSON_TARGETED:
+            continue
+        if segment is not None and segment.counted is not None and segment.counted < int(rule.value):
+            yield Missing(
+                "matrix",
+                _(
+                    "“%(channel)s” serves no audience below %(n)d people (%(source)s), and the segment has %(has)d."
+                )
+                % {
+                    "channel": channel.name,
+                    "n": int(rule.value),
+                    "source": rule.source,
+                    "has": segment.counted,
                 },
             )
 

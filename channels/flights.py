@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db.models import F, Q
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from channels import states
 from channels.accounts import adapter_for
@@ -31,9 +32,11 @@ def want(audience: PlatformAudience, flight: Flight) -> bool:
 def to_json(flight: Flight) -> dict[str, Any]:
     told = asdict(flight)
     told.pop("reference")
-    return {
+    without = list(told.pop("without"))
+    plain = {
         name: value if value is None or isinstance(value, int) else str(value) for name, value in told.items()
     }
+    return plain | {"without": without} if without else plain
 
 
 def from_json(reference: str, told: Mapping[str, Any]) -> Flight:
@@ -44,18 +47,30 @@ def from_json(reference: str, told: Mapping[str, Any]) -> Flight:
         ends_on=date.fromisoformat(told["ends_on"]),
         cap_exposures=told.get("cap_exposures"),
         cap_days=told.get("cap_days"),
+        without=tuple(told.get("without") or ()),
     )
 
 
 def agrees(audience: PlatformAudience) -> bool:
-    """Whether the platform keeps to what is wanted: money by value, and only what was asked for."""
+    """Whether the platform keeps to what is wanted: money by value, only what was asked for, and only what it can
+    be told; :func:`beyond` says what it cannot."""
     wanted, known = audience.wanted_flight, audience.known_flight
     if not wanted:
         return True
     if not known:
         return False
     asked, told = asdict(from_json("", wanted)), asdict(from_json("", known))
-    return all(told[name] == value for name, value in asked.items() if value is not None)
+    asked.pop("without")
+    without = told["without"]
+    return all(
+        told[name] == value for name, value in asked.items() if value is not None and name not in without
+    )
+
+
+def beyond(audience: PlatformAudience) -> list[str]:
+    """Fields of the flight that were asked for and that the platform has nothing for: nobody there keeps to them."""
+    wanted, known = audience.wanted_flight, audience.known_flight
+    return [name for name in (known or {}).get("without", ()) if (wanted or {}).get(name) is not None]
 
 
 def unheld_cap(audience: PlatformAudience) -> tuple[int, int | None] | None:
@@ -95,6 +110,18 @@ def refer(audience: PlatformAudience, reference: str) -> None:
     audience.flight_reference = reference.strip()[:120]
     audience.known_flight, audience.flight_tried_at, audience.last_error = {}, None, ""
     audience.save(update_fields=["flight_reference", "known_flight", "flight_tried_at", "last_error"])
+
+
+# What a platform may have nothing for, in words.
+BEYOND = {
+    "starts_on": gettext_lazy("first day"),
+    "ends_on": gettext_lazy("last day"),
+}
+
+
+def beyond_in_words(audience: PlatformAudience) -> list[Any]:
+    """:func:`beyond` for people."""
+    return [BEYOND[name] for name in beyond(audience) if name in BEYOND]
 
 
 def apply(audience_id: int, now: datetime) -> str:

@@ -5,9 +5,10 @@ equals the one that came into force last.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, time
 from typing import Any
+from zoneinfo import available_timezones
 
 from django.db.models import F, Q
 from django.utils.translation import gettext as _
@@ -37,7 +38,10 @@ KEYS: dict[str, Key] = {
     ),
     "hours_by_region": Key(
         gettext_lazy("Hours of sending by region"),
-        gettext_lazy("Regions of the country whose hours differ."),
+        gettext_lazy(
+            "Regions of the country whose hours differ, with the time zones they lie in: everybody there is "
+            "contacted within these hours."
+        ),
         "hours_by_region",
     ),
     # Text
@@ -141,6 +145,12 @@ def rows_in_force(
     )
 
 
+def in_force(channel: Channel, key: str, on: date) -> PlatformRule | None:
+    """The row of a key that holds for a channel on a day, with its source."""
+    rows = rows_in_force(channel.medium, key, channel=channel, country=country_of(channel), on=on)
+    return rows[0] if rows else None
+
+
 def rule_value(
     medium: str, key: str, *, channel: Channel | None = None, country: str = "", on: date, default: Any = None
 ) -> Any:
@@ -188,6 +198,7 @@ class Violation:
     where: str  # subject, text, html, channel
     rule: str
     text: str
+    source: str = ""  # who says so, and since when we know
 
 
 TEXT_KEYS = (
@@ -215,13 +226,8 @@ def check_message(
 
     For text messages ``text`` is the body without the signature; the signature is a setting of the channel.
     """
-    rules = rule_values(
-        channel.medium,
-        TEXT_KEYS,
-        channel=channel,
-        country=country_of(channel) if country is None else country,
-        on=on,
-    )
+    country = country_of(channel) if country is None else country
+    rules = rule_values(channel.medium, TEXT_KEYS, channel=channel, country=country, on=on)
     found = list(_always(channel, subject, text, html))
     if rules.get("marketing_forbidden"):
         found.append(
@@ -248,7 +254,15 @@ def check_message(
             )
         )
     found += _text_rules(channel, text, rules)
-    return found
+    return [_with_source(violation, channel, country, on) for violation in found]
+
+
+def _with_source(violation: Violation, channel: Channel, country: str, on: date) -> Violation:
+    """The row that is broken, named by its source; our own rules need none."""
+    if violation.rule not in KEYS:
+        return violation
+    row = rows_in_force(channel.medium, violation.rule, channel=channel, country=country, on=on)[0]
+    return replace(violation, source=row.source)
 
 
 def is_for_notices(channel: Channel) -> bool:
@@ -364,11 +378,23 @@ def clean_value(key: str, value: Any) -> Any:
     elif shape == "hours_by_region":
         if not isinstance(value, dict):
             raise ValueError(
-                _('Write the hours of each region, such as {"Florida": {"from": "08:00", "to": "20:00"}}.')
+                _(
+                    "Write the hours of each region and its time zones, such as "
+                    '{"Florida": {"from": "08:00", "to": "20:00", "zones": ["America/New_York"]}}.'
+                )
             )
         for hours in value.values():
             _check_hours(hours)
+            _check_zones(hours.get("zones", []))
     return value
+
+
+def _check_zones(zones: Any) -> None:
+    unknown = (
+        [zone for zone in zones if zone not in available_timezones()] if isinstance(zones, list) else [zones]
+    )
+    if unknown:
+        raise ValueError(_("Unknown time zone: %(zone)s.") % {"zone": unknown[0]})
 
 
 def _check_hours(value: Any) -> None:

@@ -476,6 +476,28 @@ def test_a_platform_that_keeps_to_something_else_is_told_of(
     assert flights.waiting(NOW + timedelta(minutes=11)) == [audience.pk]
 
 
+def test_what_a_platform_has_nothing_for_is_told_and_never_counts_as_agreed(
+    audience: PlatformAudience, monkeypatch: pytest.MonkeyPatch, as_marketer: Client
+) -> None:
+    PlatformAudience.objects.filter(pk=audience.pk).update(external_id="aud-0")
+    audience.refresh_from_db()
+    flights.want(audience, FLIGHT)
+    assert flights.beyond(audience) == []
+    told = Flight(
+        "adset-1", Decimal(1000), FLIGHT.starts_on, FLIGHT.ends_on, 3, 7, without=("starts_on", "ends_on")
+    )
+    monkeypatch.setattr(Platform, "keeps", told)
+    assert flights.apply(audience.pk, NOW) == ""
+    audience.refresh_from_db()
+    assert (flights.agrees(audience), flights.beyond(audience)) == (True, ["starts_on", "ends_on"])
+    assert flights.waiting(NOW + timedelta(days=1)) == []
+    page = as_marketer.get(reverse("channels:audience", args=[audience.pk])).content.decode()
+    assert "It has nothing for" in page
+    assert "first day, last day" in page
+    flights.want(audience, Flight("", Decimal(2000), FLIGHT.starts_on, FLIGHT.ends_on, 3, 7))
+    assert not flights.agrees(audience), "what it does have is held to as before"
+
+
 # Reports --------------------------------------------------------------------------------------
 
 

@@ -159,5 +159,5 @@ def test_windows_join_the_plan_and_the_rule_in_force_that_day() -> None:
     after = [Window(frozenset({1}), dt.time(9), dt.time(20))]
     assert hours.windows(plan, dt.date(2026, 5, 31)) == before
     assert hours.windows(plan, dt.date(2026, 6, 1)) == after
-    by_day = hours.windows_between(channel, plan.day_parts, dt.date(2026, 5, 30), dt.date(2026, 6, 2))
+    by_day = hours.days_between(channel, plan.day_parts, dt.date(2026, 5, 30), dt.date(2026, 6, 2)).everywhere
     assert list(by_day.values()) == [before, before, after, after]

@@ -123,6 +123,9 @@ class ProblemSerializer(serializers.Serializer[Any]):
     variant = serializers.CharField()
     error = serializers.BooleanField()
     rule = serializers.CharField()
+    rule_source = serializers.CharField(
+        source="source", help_text="Who says so, where a platform's rule is broken."
+    )
 
 
 class MessageCheck(Guarded, APIView):

@@ -33,6 +33,7 @@ class Sending:
     windows: dict[int, list[hours.Window]]
     addresses: list[tuple[str, str | None]]
     limits: Limits
+    regions: Mapping[str, list[hours.Window]] = field(default_factory=dict)
     rivals: list[tuple[int, int, int]] = field(default_factory=list)
     unseen: list[int] = field(default_factory=list)  # channels on which nobody's reactions can be seen
 
@@ -48,10 +49,10 @@ class Sending:
         """For each campaign with hours and each known zone: whether it is open now, and when it opens."""
         told: dict[str, list[Any]] = {"hours_campaigns": [], "zones": [], "open": [], "opens_at": []}
         for campaign_id, windows in self.windows.items():
-            if not windows:
+            if not windows and not self.regions:
                 continue
             for zone in sorted(_zones):
-                opens_at = _next_open(now, zone, windows)
+                opens_at = _next_open(now, zone, hours.within(windows, self.regions.get(zone, [])))
                 told["hours_campaigns"].append(campaign_id)
                 told["zones"].append(zone)
                 told["open"].append(opens_at == now)
@@ -67,7 +68,9 @@ class Sending:
             "now": now,
             "channel": self.channel.pk,
             "campaigns": self.campaigns,
-            "has_hours": [bool(self.windows.get(campaign_id)) for campaign_id in self.campaigns],
+            "has_hours": [
+                bool(self.windows.get(campaign_id) or self.regions) for campaign_id in self.campaigns
+            ],
             "budgets": [purse.budgets.get(campaign_id, 0) for campaign_id in self.campaigns],
             "exhausted": [campaign_id in purse.exhausted for campaign_id in self.campaigns],
             "purse": purse.name,
@@ -109,6 +112,7 @@ def read(channel_id: int, now: datetime) -> Sending | None:
         },
         addresses=addressed_by(channel),
         limits=quotas.limits(channel, plans.values(), now),
+        regions=regions_of(channel, now.date()),
         rivals=queries.rivals(min(priorities.values())),
         unseen=_unseen(),
     )
@@ -135,6 +139,20 @@ def windows_of(plan: ChannelPlan, on: date) -> list[hours.Window]:
     return known[1]
 
 
+_regions: dict[tuple[int, date], tuple[datetime, Mapping[str, list[hours.Window]]]] = {}
+
+
+def regions_of(channel: Channel, on: date) -> Mapping[str, list[hours.Window]]:
+    """Hours of regions by zone; platform rules are read again each minute."""
+    key, at = (channel.pk, on), datetime.now().astimezone()
+    known = _regions.get(key)
+    if known is None or abs(at - known[0]) > timedelta(minutes=1):
+        if len(_regions) > 1000:
+            _regions.clear()
+        known = _regions[key] = (at, hours.regional(channel, on))
+    return known[1]
+
+
 def _next_open(now: datetime, zone: str, windows: Sequence[hours.Window]) -> datetime:
     try:
         return hours.next_open(now, zone, windows)
@@ -153,3 +171,4 @@ def forget_zones() -> None:
     with _zones_lock:
         _zones.clear()
         _windows.clear()
+        _regions.clear()

@@ -78,7 +78,7 @@ def build(spec: Spec, zones: Sequence[str], *, joining: bool = False) -> Calenda
     ends = max(ends, begins + dt.timedelta(seconds=1))
     found: dict[tuple[int, int], Hours] = {}
     for index, channel in enumerate(spec.channels):
-        by_day = hours.windows_between(
+        permitted = hours.days_between(
             channel.channel,
             channel.day_parts,
             begins.date() - dt.timedelta(days=2),
@@ -86,7 +86,7 @@ def build(spec: Spec, zones: Sequence[str], *, joining: bool = False) -> Calenda
         )
         known: dict[tuple[tuple[dt.datetime, dt.datetime], ...], Hours] = {}
         for number, zone in enumerate(zones):
-            spans = tuple(hours.spans(by_day, zone, begins, ends))
+            spans = tuple(hours.spans(permitted.of(zone), zone, begins, ends))
             if spans not in known:
                 known[spans] = Hours(
                     np.array([seconds(opens) for opens, _closes in spans], dtype=np.int64),

@@ -98,7 +98,7 @@ def compute(
     other_than = 0 if whom == MEMBERS else campaign.pk
     contacts = limits.fetch(plan, found_limits, everybody, audience, other_than=other_than)
     calendar = calendars.build(plan, everybody.zones, joining=whom != EVERYBODY)
-    wanted = targets.set_targets(plan, everybody, calendar, given)
+    wanted = targets.set_targets(plan, everybody, calendar, given, whole=whom == EVERYBODY)
     # What was sent beyond a target that was lowered since stays, and counts as wanted.
     wanted = replace(wanted, target=np.maximum(wanted.target, given.kept))
     model = response_model.read(plan)

@@ -168,7 +168,7 @@ class AudienceResult:
 
 @dataclass(frozen=True, slots=True)
 class Flight:
-    """What a platform is asked to keep to. Money in the channel's currency."""
+    """What a platform is asked to keep to, or keeps to. Money in the channel's currency."""
 
     reference: str
     budget: Decimal
@@ -176,6 +176,8 @@ class Flight:
     ends_on: dt.date
     cap_exposures: int | None = None
     cap_days: int | None = None
+    # In an answer: dates the platform has nothing for. They are repeated as asked, and never count as agreed.
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ def audience(request: HttpRequest, pk: int) -> HttpResponse:
         "troubled": troubled,
         "errors": lists.errors(found),
         "agrees": flights.agrees(found),
+        "beyond": flights.beyond_in_words(found),
         "unheld_cap": flights.unheld_cap(found),
         "steers": "set_flight" in adapter_class(found.channel.adapter).verbs(),
         "waiting_erasure": found.removals.count(),

@@ -150,7 +150,8 @@ class Torture:
         self._child(
             "broker",
             [
-                str(shutil.which("redis-server")), "--port", "0", "--unixsocket", str(socket_path), "--dir", str(self.folder),
+                str(shutil.which("redis-server")), "--port", "0", "--unixsocket", str(socket_path),
+                "--dir", str(self.folder),
                 "--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction",
                 "--loglevel", "warning",
             ],

@@ -12,7 +12,7 @@ def all_vendors() -> dict[str, type[BaseVendor]]:
     """Every vendor by name. Raises :class:`TypeError` for a file without one."""
     found: dict[str, type[BaseVendor]] = {}
     for module in pkgutil.iter_modules(__path__):
-        if module.name == "base":
+        if module.name == "base" or module.name.startswith("_"):
             continue
         vendor = getattr(import_module(f"{__name__}.{module.name}"), "Vendor", None)
         if vendor is None or not issubclass(vendor, BaseVendor) or vendor.name != module.name:
