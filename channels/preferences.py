@@ -31,7 +31,7 @@ def unsubscribe(token: Token, channel: Channel, now: datetime) -> None:
 
 def address(token: Token) -> str:
     """The preference centre of the person of an unsubscribe link, on this host."""
-    return reverse("channels:preference_centre", args=[seal(replace(token, kind=TokenKind.PREFERENCES))])
+    return reverse("channels:preference_centre", args=[seal(token._replace(kind=TokenKind.PREFERENCES))])
 
 
 @dataclass(frozen=True, slots=True)

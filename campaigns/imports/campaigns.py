@@ -64,6 +64,7 @@ def load(staged: Staged) -> dict[str, int]:
             "objective": "'coverage'",
             "priority": "50",
             "holdout_share": "coalesce(r.holdout_share, 0)",
+            "joiner_share": "0",
             "margin_rate": "coalesce(r.margin_rate, 0.3)",
             "conversion_value": "100",
             "silent_touches": "1",
