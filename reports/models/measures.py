@@ -1,36 +1,8 @@
-"""Versioned measurements: coverage by day, attribution, lift. Never in the ledger."""
+"""Versioned measurements: attribution, lift. Never in the ledger."""
 
 from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
-
-
-class CoverageDay(models.Model):
-    """Touches of a day, rolled up: rebuilt whole for a (campaign, day), so each day is restartable.
-
-    ``day`` is a calendar day of the campaign's zone, of the touch's due time.
-    """
-
-    campaign_id = models.BigIntegerField()
-    day = models.DateField()
-    round = models.SmallIntegerField()
-    channel_id = models.IntegerField()
-    stage = models.CharField(max_length=16)
-    state = models.CharField(max_length=10)
-    reason = models.CharField(max_length=24, blank=True)
-    touches = models.BigIntegerField()
-    cost = models.DecimalField(max_digits=18, decimal_places=6)
-
-    class Meta:
-        constraints = (
-            models.UniqueConstraint(
-                fields=("campaign_id", "day", "round", "channel_id", "stage", "state", "reason"),
-                name="a_coverage_day_is_one_row",
-            ),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.campaign_id} {self.day} {self.channel_id} {self.state}"
 
 
 class AttributionRun(models.Model):
