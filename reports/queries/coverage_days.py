@@ -128,11 +128,18 @@ def hold(campaign_id: int) -> Iterator[None]:
         yield
 
 
-def try_hold_all() -> bool:
-    """Whether nobody else brings all campaigns up to date; held until the transaction ends."""
+@contextmanager
+def try_hold_all() -> Iterator[bool]:
+    """Whether nobody else brings all campaigns up to date; held until the block ends or the worker dies."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s, 0)", [LOCK_SPACE])
-        return bool(cursor.fetchone()[0])
+        cursor.execute("SELECT pg_try_advisory_lock(%s, 0)", [LOCK_SPACE])
+        mine = bool(cursor.fetchone()[0])
+    try:
+        yield mine
+    finally:
+        if mine and connection.connection is not None and not connection.connection.closed:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(%s, 0)", [LOCK_SPACE])
 
 
 def fold(campaign_id: int) -> int:
@@ -171,6 +178,14 @@ def uncounted(campaign_id: int | None = None) -> list[tuple[int, str, int]]:
     with connection.cursor() as cursor:
         cursor.execute(UNCOUNTED, {"campaign": campaign_id})
         return cursor.fetchall()
+
+
+def touches(campaign_id: int) -> int:
+    """How many touches a campaign has."""
+    sql = f"SELECT coalesce(sum(touches), 0) FROM ({COUNTED}) AS c"
+    with connection.cursor() as cursor:
+        cursor.execute(sql, {"campaign": campaign_id})
+        return int(cursor.fetchone()[0])
 
 
 def _run(sql: str, parameters: dict[str, Any]) -> int:
