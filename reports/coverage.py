@@ -65,14 +65,14 @@ class Count:
         return sum(self.over.values())
 
     @property
-    def due(self) -> int:
-        """Touches there are, whatever became of them."""
-        return self.target - self.short
+    def awaited(self) -> int:
+        """Reached, and not yet confirmed by a receipt."""
+        return self.reached - self.delivered
 
     @property
-    def short(self) -> int:
-        """What was never planned."""
-        return self.target - self.planned
+    def due(self) -> int:
+        """Touches there are, whatever became of them; beside what was never planned."""
+        return self.parts - (self.target - self.planned)
 
     @property
     def parts(self) -> int:
@@ -94,6 +94,18 @@ class Count:
     @property
     def gap_share(self) -> float | None:
         return self.share("gap")
+
+    @property
+    def over_by_us(self) -> int:
+        return self.over["over_by_us"]
+
+    @property
+    def over_by_platform(self) -> int:
+        return self.over["over_by_platform"]
+
+    @property
+    def over_by_merge(self) -> int:
+        return self.over["over_by_merge"]
 
     @property
     def biggest_cause(self) -> "CauseLine | None":
@@ -173,12 +185,15 @@ class Receipts:
     """Touches of a channel held against what providers said of the attempts: ``difference`` must be 0."""
 
     channel: Channel
-    reached: int  # by touches
-    confirmed: int
-    awaited: int
+    confirmed: int  # touches delivered
+    awaited: int  # touches sent
     unknown: int
     failed: int  # attempts refused, bounced or expired; a touch may have had several
     accepted: int  # attempts accepted or delivered: one for each reached touch
+
+    @property
+    def reached(self) -> int:
+        return self.confirmed + self.awaited
 
     @property
     def difference(self) -> int:
@@ -254,13 +269,9 @@ def coverage(campaign: Campaign, now: dt.datetime | None = None) -> Coverage:
     total = Count()
     for count in cells.values():
         total += count
-    people, people_as_of = coverage_days.people_of(campaign.pk, total.parts - _short(total))
+    people, people_as_of = coverage_days.people_of(campaign.pk, total.due)
     _add_over(cells, days, people["over"])
     return _put_together(campaign, as_of, people_as_of, cells, days, people)
-
-
-def _short(count: Count) -> int:
-    return count.short
 
 
 def _add_over(
@@ -291,7 +302,9 @@ def _put_together(
         by_stage[stage] += count
     _count_people(total, by_channel, by_channel_stage, by_round, by_stage, people)
     channels = _channels(campaign, by_channel, by_channel_stage, people)
-    reported_over = [line.reported.over for line in channels if line.reported and line.reported.over is not None]
+    reported_over = [
+        line.reported.over for line in channels if line.reported and line.reported.over is not None
+    ]
     never_planned = days.pop(NO_DAY, Count())
     return Coverage(
         campaign=campaign,
@@ -310,7 +323,7 @@ def _put_together(
         over_reported=sum(reported_over) if reported_over else None,
         members=people["members"],
         histogram=_histogram(people["histogram"]),
-        receipts=_receipts(channels, people["attempts"]),
+        receipts=_receipts(channels, people),
     )
 
 
@@ -399,7 +412,9 @@ def _phases(
     campaign: Campaign, by_round: Mapping[int, Count]
 ) -> list[tuple[Phase, Count, list[tuple[Round, Count]]]]:
     found: dict[int, tuple[Phase, Count, list[tuple[Round, Count]]]] = {}
-    rounds = Round.objects.filter(campaign=campaign).select_related("phase").order_by("phase__position", "number")
+    rounds = (
+        Round.objects.filter(campaign=campaign).select_related("phase").order_by("phase__position", "number")
+    )
     for each in rounds:
         if each.number not in by_round:
             continue
@@ -409,24 +424,25 @@ def _phases(
     return list(found.values())
 
 
-def _receipts(channels: Sequence[ChannelCoverage], attempts: Sequence[Mapping[str, Any]]) -> list[Receipts]:
-    by_channel: dict[int, Counter[str]] = defaultdict(Counter)
-    for row in attempts:
-        by_channel[row["channel"]][row["state"]] += row["attempts"]
+def _receipts(channels: Sequence[ChannelCoverage], people: Mapping[str, Any]) -> list[Receipts]:
+    touches: dict[int, Counter[str]] = defaultdict(Counter)
+    attempts: dict[int, Counter[str]] = defaultdict(Counter)
+    for row in people["touches"]:
+        touches[row["channel"]][row["state"]] += row["touches"]
+    for row in people["attempts"]:
+        attempts[row["channel"]][row["state"]] += row["attempts"]
     failed = (AttemptState.REFUSED, AttemptState.THROTTLED, AttemptState.BOUNCED, AttemptState.EXPIRED)
     return [
         Receipts(
-            channel=line.channel,
-            reached=line.count.reached,
-            confirmed=line.count.delivered,
-            awaited=line.count.reached - line.count.delivered,
-            unknown=line.count.unknown,
-            failed=sum(by_channel[line.channel.pk][state] for state in failed),
-            accepted=by_channel[line.channel.pk][AttemptState.ACCEPTED]
-            + by_channel[line.channel.pk][AttemptState.DELIVERED],
+            channel=channel,
+            confirmed=touches[channel.pk][TouchState.DELIVERED],
+            awaited=touches[channel.pk][TouchState.SENT],
+            unknown=touches[channel.pk][TouchState.UNKNOWN],
+            failed=sum(attempts[channel.pk][state] for state in failed),
+            accepted=attempts[channel.pk][AttemptState.ACCEPTED]
+            + attempts[channel.pk][AttemptState.DELIVERED],
         )
-        for line in channels
-        if line.person_observed
+        for channel in (line.channel for line in channels if line.person_observed)
     ]
 
 

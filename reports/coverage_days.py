@@ -47,12 +47,7 @@ def bring_up_to_date(now: dt.datetime) -> int:
         if changed and not everybody.people_changed:
             CoverageStanding.objects.filter(campaign_id=EVERYBODY).update(people_changed=True)
         due = CoverageStanding.objects.filter(_worth_renewing(now)).order_by("people_at")
-        renewed = [
-            renew(standing.campaign_id)
-            for standing in due
-            if _rested(standing, now)
-            and (standing.campaign_id == EVERYBODY or queries.touches(standing.campaign_id) > LIVE_TOUCHES)
-        ]
+        renewed = [renew(standing.campaign_id) for standing in due if _rested(standing, now)]
     return len(new) + len(changed) + len(renewed)
 
 

@@ -24,21 +24,30 @@ SELECT day, NULL, channel_id, NULL, state, reason, sum(touches)::bigint, 0, sum(
 FROM cell GROUP BY day, channel_id, state, reason
 """
 
-OVER_ALL = """
-WITH flight AS MATERIALIZED (
-    SELECT id FROM campaigns_campaign
-    WHERE state IN ('scheduled', 'running', 'paused', 'finished', 'reviewed')
-      AND coalesce(ends_at, %(until)s) >= %(since)s AND coalesce(starts_at, %(since)s) <= %(until)s
-), cell AS (
-    SELECT campaign_id, channel_id, state, reason, touches, target, planned
+FLIGHT = """
+SELECT id FROM campaigns_campaign
+WHERE state IN ('scheduled', 'running', 'paused', 'finished', 'reviewed')
+  AND coalesce(ends_at, %(until)s) >= %(since)s AND coalesce(starts_at, %(since)s) <= %(until)s
+"""
+
+OVER_ALL = f"""
+WITH flight AS MATERIALIZED ({FLIGHT}
+), cell AS MATERIALIZED (
+    SELECT campaign_id, day, channel_id, stage, state, reason, touches, target, planned
     FROM reports_coverageday WHERE campaign_id IN (SELECT id FROM flight)
     UNION ALL
-    SELECT campaign_id, channel_id, state, reason, touches, target, planned
+    SELECT campaign_id, day, channel_id, stage, state, reason, touches, target, planned
     FROM reports_coveragechange WHERE campaign_id IN (SELECT id FROM flight)
 )
-SELECT campaign_id, channel_id, state, reason, sum(touches)::bigint AS touches, 0 AS people,
+SELECT campaign_id, channel_id, NULL AS stage, NULL::date AS day, state, reason, sum(touches)::bigint AS touches,
        sum(target)::bigint AS target, sum(planned)::bigint AS planned
-FROM cell GROUP BY 1, 2, 3, 4
+FROM cell GROUP BY campaign_id, channel_id, state, reason
+UNION ALL
+SELECT NULL, NULL, stage, NULL, state, reason, sum(touches)::bigint, sum(target)::bigint, sum(planned)::bigint
+FROM cell GROUP BY stage, state, reason
+UNION ALL
+SELECT NULL, NULL, NULL, day, state, reason, sum(touches)::bigint, sum(target)::bigint, sum(planned)::bigint
+FROM cell GROUP BY day, state, reason
 """
 
 REPORTED = """
@@ -54,6 +63,7 @@ FROM (
 GROUP BY 1
 """
 
+
 def rows(sql: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rows of a statement as dictionaries by column."""
     with connection.cursor() as cursor:
@@ -68,8 +78,13 @@ def of_campaign(campaign_id: int) -> list[dict[str, Any]]:
 
 
 def over_all(since: dt.datetime, until: dt.datetime) -> list[dict[str, Any]]:
-    """Sums by campaign, channel, state and reason of released campaigns whose flight meets a span."""
+    """Sums of released campaigns whose flight meets a span: by campaign and channel, by stage, and by day."""
     return rows(OVER_ALL, {"since": since, "until": until})
+
+
+def campaigns(since: dt.datetime, until: dt.datetime) -> list[int]:
+    """Released campaigns whose flight meets a span, in the order of their ids."""
+    return sorted(row["id"] for row in rows(FLIGHT, {"since": since, "until": until}))
 
 
 def reported(campaign_id: int) -> dict[int, dict[str, Any]]:

@@ -4,6 +4,7 @@ They are of persons, so cannot be added up from cells; each is one pass over a c
 """
 
 import datetime as dt
+from collections.abc import Iterator
 from typing import Any
 
 from django.db import connection
@@ -11,7 +12,7 @@ from django.db import connection
 from reports.queries.coverage import rows
 
 # One pass over touches, one over targets. A person's touches on a channel in a round, against the target there.
-PASS = """
+PERSONS = """
 WITH got AS (
     SELECT t.customer_id, t.channel_id, t.round, count(*) FILTER (WHERE t.state <> 'unknown') AS received, count(*) AS handed
     FROM campaigns_touch t
@@ -124,6 +125,18 @@ SELECT count(*) AS members, count(*) FILTER (WHERE held_out) AS held_out,
 FROM campaigns_member WHERE campaign_id = %(campaign)s
 """
 
+# The same touches as the attempts beside them: read in the same snapshot.
+TOUCHES = """
+SELECT channel_id, state, sum(touches)::bigint AS touches
+FROM (
+    SELECT channel_id, state, touches FROM reports_coverageday WHERE campaign_id = %(campaign)s
+    UNION ALL
+    SELECT channel_id, state, touches FROM reports_coveragechange WHERE campaign_id = %(campaign)s
+) AS cell
+WHERE state <> ''
+GROUP BY 1, 2
+"""
+
 # What was handed to providers, by what they say became of it.
 ATTEMPTS = """
 SELECT a.channel_id, a.state, count(*) AS attempts
@@ -150,16 +163,8 @@ WHERE r.campaign_id = %(campaign)s AND NOT r.machine AND r.channel_id IN (
 GROUP BY 1
 """
 
-# Contacts are counted for the survivor of a merge: it is the person who was hit.
-CONTACTS = """
-SELECT coalesce(c.merged_into_id, c.id) AS person, count(*) AS contacts,
-       count(DISTINCT a.campaign_id) AS campaigns, max(coalesce(a.sent_at, a.started_at)) AS last_at
-FROM campaigns_attempt a
-JOIN audiences_customer c ON c.id = a.customer_id
-WHERE a.state IN ('accepted', 'delivered') AND coalesce(a.sent_at, a.started_at) >= %(since)s
-GROUP BY 1
-"""
-# The counting alone: few absorbed customers are mapped, instead of joining all.
+# Contacts are counted for the survivor of a merge: it is the person who was hit. The few absorbed customers
+# are mapped, instead of joining all.
 CONTACTS_OF_PEOPLE = """
 WITH absorbed AS MATERIALIZED (
     SELECT id, merged_into_id FROM audiences_customer WHERE merged_into_id IS NOT NULL
@@ -182,12 +187,12 @@ def figures(campaign_id: int) -> dict[str, Any]:
 
     ``histogram``: [{target, received, people}]; ``channels``: [{channel, stage, people, most}] with the highest
     target of a person; ``over``: {kind: [{channel, round, stage, day, touches}]}; ``members``: counts;
-    ``attempts``: [{channel, state, attempts}]; ``audiences``: [{channel, wanted, held, platform_size, synced_at}]
-    and ``responses``: [{channel, responses}] of channels that observe no persons.
+    ``touches`` and ``attempts``: [{channel, state, touches or attempts}]; ``audiences``: [{channel, wanted, held,
+    platform_size, synced_at}] and ``responses``: [{channel, responses}] of channels that observe no persons.
     """
     parameters = {"campaign": campaign_id}
     histogram, channels, beyond = [], [], 0
-    for row in rows(PASS, parameters):
+    for row in rows(PERSONS, parameters):
         if row["figure"] == "histogram":
             histogram.append({name: row[name] for name in ("target", "received", "people")})
         else:
@@ -221,6 +226,7 @@ def figures(campaign_id: int) -> dict[str, Any]:
         "channels": channels,
         "over": over,
         "members": rows(MEMBERS, parameters)[0],
+        "touches": [_by_channel(row) for row in rows(TOUCHES, parameters)],
         "attempts": [_by_channel(row) for row in rows(ATTEMPTS, parameters)],
         "audiences": [_by_channel(row) for row in rows(AUDIENCES, parameters)],
         "responses": [_by_channel(row) for row in rows(RESPONSES, parameters)],
@@ -248,3 +254,69 @@ def one_snapshot() -> None:
         if not connection.savepoint_ids:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         cursor.execute("SET LOCAL work_mem = '128MB'")
+
+
+# People behind a bar of the histogram, in the order of the targets' key: only as far as a page needs.
+OF_CAMPAIGN = """
+SELECT p.customer_id, c.name, p.stage, p.target, p.received
+FROM (
+    SELECT m.customer_id, min(m.stage) AS stage, sum(m.target) AS target, (
+        SELECT count(*) FROM campaigns_touch t
+        WHERE t.campaign_id = %(campaign)s AND t.customer_id = m.customer_id AND t.state IN ('sent', 'delivered')
+    ) AS received
+    FROM campaigns_member_target m
+    WHERE m.campaign_id = %(campaign)s AND m.customer_id > %(after)s
+      AND (%(channel)s::integer IS NULL OR m.channel_id = %(channel)s)
+      AND (%(stage)s::varchar IS NULL OR m.stage = %(stage)s)
+    GROUP BY m.customer_id
+) p
+JOIN audiences_customer c ON c.id = p.customer_id
+WHERE p.target + p.received > 0
+  AND (%(received)s::integer IS NULL OR p.received = %(received)s)
+  AND CASE %(side)s WHEN 'below' THEN p.received < p.target WHEN 'full' THEN p.received = p.target
+                    WHEN 'beyond' THEN p.received > p.target ELSE true END
+ORDER BY p.customer_id
+LIMIT %(limit)s
+"""
+
+# Members, in the order of their key.
+MEMBERS_OF = """
+SELECT m.customer_id, c.name, m.stage, m.state, m.state_at
+FROM campaigns_member m
+JOIN audiences_customer c ON c.id = m.customer_id
+WHERE m.campaign_id = %(campaign)s AND m.customer_id > %(after)s
+  AND CASE %(which)s WHEN 'held_out' THEN m.held_out WHEN 'exited' THEN m.state = 'exited'
+                     WHEN 'waiting' THEN m.state = 'waiting' ELSE true END
+ORDER BY m.customer_id
+LIMIT %(limit)s
+"""
+
+# People contacted so often since a moment, by person; contacts of those they absorbed are theirs.
+CONTACTED = """
+SELECT c.id AS customer_id, c.name, k.contacts, k.campaigns, k.last_at
+FROM audiences_customer c
+CROSS JOIN LATERAL (
+    SELECT count(*) AS contacts, count(DISTINCT a.campaign_id) AS campaigns,
+           max(coalesce(a.sent_at, a.started_at)) AS last_at
+    FROM campaigns_attempt a
+    WHERE a.customer_id IN (SELECT c.id UNION ALL SELECT b.id FROM audiences_customer b WHERE b.merged_into_id = c.id)
+      AND a.state IN ('accepted', 'delivered') AND coalesce(a.sent_at, a.started_at) >= %(since)s
+) k
+WHERE c.merged_into_id IS NULL AND c.id > %(after)s AND k.contacts > 0
+  AND (%(contacts)s::integer IS NULL OR k.contacts = %(contacts)s)
+ORDER BY c.id
+LIMIT %(limit)s
+"""
+
+
+def page(sql: str, parameters: dict[str, Any], after: int, limit: int) -> list[dict[str, Any]]:
+    """One page of a list of people, after a customer's id."""
+    return rows(sql, parameters | {"after": after, "limit": limit})
+
+
+def every(sql: str, parameters: dict[str, Any], step: int = 5000) -> Iterator[dict[str, Any]]:
+    """All of a list of people, a page at a time, so that memory stays flat."""
+    after = 0
+    while found := page(sql, parameters, after, step):
+        yield from found
+        after = found[-1]["customer_id"]

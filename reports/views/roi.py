@@ -14,6 +14,7 @@ from audiences.access import ANYBODY, Role, needs
 from audiences.models import Job
 from audiences.vocabulary import Stage
 from campaigns.models import Campaign
+from campaigns.vocabulary import CampaignState
 from channels.models import Channel
 from reports import lift as lift_rules
 from reports.export import csv_response
@@ -21,9 +22,15 @@ from reports.models import AttributionRun, LedgerEntry, SignedReport
 from reports.queries import returns
 from reports.roi import roi
 from reports.signing import sign
-from reports.views.coverage import STARTED
 
 PAGE = 100
+STARTED = (
+    CampaignState.SCHEDULED,
+    CampaignState.RUNNING,
+    CampaignState.PAUSED,
+    CampaignState.FINISHED,
+    CampaignState.REVIEWED,
+)
 
 
 def _whole_number(text: str | None) -> int:
