@@ -12,7 +12,6 @@ from campaigns.models import Campaign
 from channels.models import Channel
 from reports import coverage_days
 from reports.coverage import CauseLine, Count, cause_lines
-from reports.models import CoverageStanding
 from reports.models.coverage import NO_DAY
 from reports.queries import coverage as queries
 from reports.queries import coverage_days as cells
@@ -20,16 +19,16 @@ from reports.queries import coverage_days as cells
 
 @dataclass(frozen=True, slots=True)
 class CampaignLine:
-    """``people_as_of`` None: who got too much was not counted yet, so over is not known."""
-
     campaign: Campaign
     count: Count
-    people_as_of: dt.datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class AllCoverage:
+    """``people_as_of``: of when the oldest of the figures about over is; None without campaigns."""
+
     as_of: dt.datetime
+    people_as_of: dt.datetime | None
     since: dt.date
     until: dt.date
     total: Count
@@ -37,6 +36,7 @@ class AllCoverage:
     channels: list[tuple[Channel, Count]]
     stages: dict[str, Count]
     days: list[tuple[dt.date, Count]]
+    never_planned: Count
     causes: list[CauseLine]
 
 
@@ -56,35 +56,30 @@ def coverage_of_all(since: dt.date, until: dt.date) -> AllCoverage:
                 count.take(row)
         elif row["day"] is None:
             by_stage[row["stage"]].take(row)
-        elif row["day"] != NO_DAY:
+        else:
             by_day[row["day"]].take(row)
-    standings = {
-        standing.campaign_id: standing
-        for standing in CoverageStanding.objects.filter(campaign_id__in=by_campaign).exclude(people_at=None)
-    }
-    for pk, standing in standings.items():
-        _add_over((total, by_campaign[pk]), by_channel, by_stage, by_day, standing.people["over"])
+    never_planned = by_day.pop(NO_DAY, Count())
+    kept = coverage_days.people_of_all(by_campaign)
+    for pk, (people, _at) in kept.items():
+        _add_over((total, by_campaign[pk]), by_channel, by_stage, by_day, people["over"])
     campaigns = (
         Campaign.objects.filter(pk__in=by_campaign).select_related("brand").order_by("-starts_at", "-id")
     )
     channels = Channel.objects.in_bulk(list(by_channel))
     return AllCoverage(
         as_of=as_of,
+        people_as_of=min((at for _people, at in kept.values()), default=None),
         since=since,
         until=until,
         total=total,
-        campaigns=[
-            CampaignLine(
-                each, by_campaign[each.pk], standings[each.pk].people_at if each.pk in standings else None
-            )
-            for each in campaigns
-        ],
+        campaigns=[CampaignLine(each, by_campaign[each.pk]) for each in campaigns],
         channels=sorted(
             ((channels[pk], count) for pk, count in by_channel.items() if pk in channels),
             key=lambda line: line[0].name,
         ),
         stages=dict(by_stage),
         days=sorted(by_day.items()),
+        never_planned=never_planned,
         causes=cause_lines(total.gaps),
     )
 

@@ -26,7 +26,9 @@ def test_four_workers_send_no_more_a_day_than_the_channel_takes():
     for day, total in enumerate((35, 70, 80)):
         at = NOW + day * DAY
         make.ran_until(at)
-        in_threads(4, lambda n, at=at: dispatch.dispatch_channel(channel.pk, now=at, worker=f"w{n}", limit=12))
+        in_threads(
+            4, lambda n, at=at: dispatch.dispatch_channel(channel.pk, now=at, worker=f"w{n}", limit=12)
+        )
         dispatch.dispatch_channel(channel.pk, now=at)
         assert len(wire.log) == total
     assert dict(DayCount.objects.filter(campaign_id=0).values_list("day", "taken")) == {

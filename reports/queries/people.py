@@ -90,6 +90,7 @@ WHERE r.one <> r.other AND r.nth > t.target
 """
 
 # Exposures a platform or pixel tells of one person, beyond the person's target on that channel over all rounds.
+# Each belongs to the round that had begun when it was shown.
 OVER_BY_PLATFORM = """
 WITH target AS (
     SELECT m.customer_id, m.channel_id, min(m.stage) AS stage, sum(m.target) AS target
@@ -103,7 +104,11 @@ WITH target AS (
     FROM campaigns_response r
     WHERE r.campaign_id = %(campaign)s AND r.kind = 'exposure' AND NOT r.machine
 )
-SELECT s.customer_id, s.channel_id, 0::smallint AS round, t.stage, s.nth::smallint AS ordinal, 1 AS touches,
+SELECT s.customer_id, s.channel_id, coalesce((
+           SELECT r.number FROM campaigns_round r
+           WHERE r.campaign_id = %(campaign)s AND (r.starts_at IS NULL OR r.starts_at <= s.occurred_at)
+           ORDER BY r.starts_at DESC NULLS LAST, r.number LIMIT 1
+       ), 1)::smallint AS round, t.stage, s.nth::smallint AS ordinal, 1 AS touches,
        'exposure' AS state, '' AS cause, s.occurred_at AS at, 0::numeric AS cost, s.occurred_at AS due_at
 FROM shown s JOIN target t USING (customer_id, channel_id)
 WHERE s.nth > t.target

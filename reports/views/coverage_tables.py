@@ -1,7 +1,6 @@
 """Tables of the coverage pages: lines of counts, each knowing the address of the rows behind its numbers."""
 
-import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -30,8 +29,6 @@ class Line:
     note: Any = ""
     level: int = 0
     href: str = ""
-    campaign: Campaign | None = None
-    people: bool = True  # whether people of it have a list of their own
 
 
 def base(campaign: Campaign) -> str:
@@ -66,7 +63,7 @@ def by_class(report: Coverage) -> list[Line]:
         several = len(each.channels) > 1
         if several or len(report.classes) > 1:
             where = _where(**{"class": each.observability})
-            lines.append(Line(each.label, each.count, here, where, level=0, people=False))
+            lines.append(Line(each.label, each.count, here, where, level=0))
         for line in each.channels:
             if not line.count.target and not line.count.due:
                 continue
@@ -86,7 +83,7 @@ def by_phase(report: Coverage) -> list[Line]:
     here = base(report.campaign)
     lines = []
     for phase, count, rounds in report.phases:
-        lines.append(Line(phase.name, count, here, _where(phase=phase.pk), people=False))
+        lines.append(Line(phase.name, count, here, _where(phase=phase.pk)))
         if len(rounds) > 1:
             lines += [
                 Line(
@@ -95,7 +92,6 @@ def by_phase(report: Coverage) -> list[Line]:
                     here,
                     _where(round=each.number),
                     level=2,
-                    people=False,
                 )
                 for each, own in rounds
             ]
@@ -104,10 +100,7 @@ def by_phase(report: Coverage) -> list[Line]:
 
 def by_stage(report: Coverage) -> list[Line]:
     here = base(report.campaign)
-    return [
-        Line(label, count, here, _where(stage=value), people=False)
-        for value, label, count in _stages(report.stages)
-    ]
+    return [Line(label, count, here, _where(stage=value)) for value, label, count in _stages(report.stages)]
 
 
 def by_day(report: Coverage) -> list[Line]:
@@ -142,7 +135,6 @@ def by_campaign(report: AllCoverage) -> list[Line]:
             base(line.campaign),
             href=base(line.campaign),
             note=line.campaign.get_state_display(),
-            campaign=line.campaign,
         )
         for line in report.campaigns
     ]
@@ -170,7 +162,10 @@ def by_stage_of_all(report: AllCoverage) -> list[Line]:
 
 def by_day_of_all(report: AllCoverage) -> list[Line]:
     """Days of each campaign's own zone."""
-    days: Sequence[tuple[dt.date, Count]] = report.days
-    return [
-        Line(day.isoformat(), count, EVERYWHERE, _in_span(report, day=day.isoformat())) for day, count in days
+    lines = [
+        Line(day.isoformat(), count, EVERYWHERE, _in_span(report, day=day.isoformat()))
+        for day, count in report.days
     ]
+    if report.never_planned.gap:
+        lines.append(Line(_("never planned"), report.never_planned, EVERYWHERE, _in_span(report, day=NEVER)))
+    return lines
