@@ -136,6 +136,11 @@ def _figures(campaign_id: int) -> tuple[dict[str, Any], dt.datetime]:
         return people.figures(campaign_id), at
 
 
+def is_small(campaign_id: int) -> bool:
+    """Whether everything about a campaign can be computed when it is asked for."""
+    return queries.size(campaign_id) <= LIVE_TOUCHES
+
+
 def people_of(campaign_id: int, touches: int) -> tuple[dict[str, Any], dt.datetime]:
     """Figures about people, and as of when: now where that is quick, else as last renewed."""
     if touches <= LIVE_TOUCHES:

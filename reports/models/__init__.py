@@ -1,6 +1,12 @@
 from reports.models.coverage import CoverageChange, CoverageDay, CoverageStanding
 from reports.models.ledger import FxRate, LedgerBatch, LedgerEntry, LedgerPeriod, SourceDocument
-from reports.models.measures import AttributionCredit, AttributionRun, LiftMeasure, SignedReport
+from reports.models.measures import (
+    AttributionCredit,
+    AttributionRun,
+    LiftMeasure,
+    SelectionMeasure,
+    SignedReport,
+)
 
 __all__ = [
     "AttributionCredit",
@@ -13,6 +19,7 @@ __all__ = [
     "LedgerEntry",
     "LedgerPeriod",
     "LiftMeasure",
+    "SelectionMeasure",
     "SignedReport",
     "SourceDocument",
 ]

@@ -180,9 +180,9 @@ def uncounted(campaign_id: int | None = None) -> list[tuple[int, str, int]]:
         return cursor.fetchall()
 
 
-def touches(campaign_id: int) -> int:
-    """How many touches a campaign has."""
-    sql = f"SELECT coalesce(sum(touches), 0) FROM ({COUNTED}) AS c"
+def size(campaign_id: int) -> int:
+    """How many touches and targets a campaign has."""
+    sql = f"SELECT coalesce(sum(touches + people), 0) FROM ({COUNTED}) AS c"
     with connection.cursor() as cursor:
         cursor.execute(sql, {"campaign": campaign_id})
         return int(cursor.fetchone()[0])
