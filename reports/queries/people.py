@@ -108,7 +108,7 @@ SELECT s.customer_id, s.channel_id, coalesce((
            SELECT r.number FROM campaigns_round r
            WHERE r.campaign_id = %(campaign)s AND (r.starts_at IS NULL OR r.starts_at <= s.occurred_at)
            ORDER BY r.starts_at DESC NULLS LAST, r.number LIMIT 1
-       ), 1)::smallint AS round, t.stage, s.nth::smallint AS ordinal, 1 AS touches,
+       ), 1)::smallint AS round, t.stage, s.nth AS ordinal, 1 AS touches,
        'exposure' AS state, '' AS cause, s.occurred_at AS at, 0::numeric AS cost, s.occurred_at AS due_at
 FROM shown s JOIN target t USING (customer_id, channel_id)
 WHERE s.nth > t.target

@@ -150,7 +150,7 @@ def coverage_all_rows(request: HttpRequest, figure: str) -> HttpResponseBase:
         if len(rows) > PAGE:
             break
     last = rows[PAGE - 1] if len(rows) > PAGE else None
-    key = last["key"] if last else ()
+    key: Any = last["key"] if last else ()
     counted = [row_queries.counted(figure, pk, by(pk)) for pk in campaigns]
     return render(
         request,
