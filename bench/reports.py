@@ -67,7 +67,7 @@ RESPONSES = """
 INSERT INTO campaigns_response (customer_id, campaign_id, touch_id, channel_id, kind, occurred_at, received_at, machine,
     currency, source, source_key, detail)
 SELECT customer_id, campaign_id, id, channel_id, (ARRAY['open', 'click', 'exposure'])[1 + n %% 3],
-    due_at + n * interval '1 hour', now(), false, '', 'bench', id || '-' || n, '{{}}'
+    due_at + n * interval '1 hour', now(), false, '', 'bench', id || '-' || n, '{}'
 FROM campaigns_touch, generate_series(0, %(each)s - 1) n
 WHERE campaign_id = %(campaign)s AND state IN ('delivered', 'sent') LIMIT %(responses)s
 """
@@ -80,6 +80,11 @@ FROM audiences_customer WHERE id %% 20 = 3 OR id %% 40 = 10
 FLOOR = """
 SELECT (SELECT count(*) FROM campaigns_touch WHERE campaign_id = %(campaign)s),
     (SELECT sum(target) FROM campaigns_member_target WHERE campaign_id = %(campaign)s)
+"""
+# Set aside while responses are filled, and built of all of them at once.
+RESPONSE_KEYS = """
+SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint
+WHERE conrelid = 'campaigns_response'::regclass AND contype = 'f'
 """
 RESPONSE_INDEXES = """
 SELECT i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid) FROM pg_index i
@@ -192,11 +197,17 @@ def _fill(campaign: int, parameters: dict[str, Any]) -> dict[str, int]:
                 release.attach(table, campaign)
         cursor.execute(RESPONSE_INDEXES)
         indexes = cursor.fetchall()
+        cursor.execute(RESPONSE_KEYS)
+        keys = cursor.fetchall()
         for name, _definition in indexes:
             cursor.execute(f"DROP INDEX {name}")
-        cursor.execute(RESPONSES.replace("{{", "{").replace("}}", "}"), parameters)
+        for name, _definition in keys:
+            cursor.execute(f'ALTER TABLE campaigns_response DROP CONSTRAINT "{name}"')
+        cursor.execute(RESPONSES, parameters)
         for _name, definition in indexes:
             cursor.execute(definition)
+        for name, definition in keys:
+            cursor.execute(f'ALTER TABLE campaigns_response ADD CONSTRAINT "{name}" {definition}')
         cursor.execute(ORDERS, parameters)
         cursor.execute("VACUUM ANALYZE")
         cursor.execute("CHECKPOINT")
