@@ -95,14 +95,14 @@ OVER_BY_PLATFORM = """
 WITH target AS (
     SELECT m.customer_id, m.channel_id, min(m.stage) AS stage, sum(m.target) AS target
     FROM campaigns_member_target m
-    WHERE m.campaign_id = %(campaign)s AND m.channel_id IN (
-        SELECT id FROM channels_channel WHERE observability <> 'person_observed')
+    WHERE m.campaign_id = %(campaign)s AND m.channel_id = ANY ({unobserved})
     GROUP BY 1, 2
 ), shown AS (
     SELECT r.customer_id, r.channel_id, r.occurred_at,
            row_number() OVER (PARTITION BY r.customer_id, r.channel_id ORDER BY r.occurred_at, r.id) AS nth
     FROM campaigns_response r
     WHERE r.campaign_id = %(campaign)s AND r.kind = 'exposure' AND NOT r.machine
+      AND r.channel_id = ANY ({unobserved})
 )
 SELECT s.customer_id, s.channel_id, coalesce((
            SELECT r.number FROM campaigns_round r
@@ -112,6 +112,15 @@ SELECT s.customer_id, s.channel_id, coalesce((
        'exposure' AS state, '' AS cause, s.occurred_at AS at, 0::numeric AS cost, s.occurred_at AS due_at
 FROM shown s JOIN target t USING (customer_id, channel_id)
 WHERE s.nth > t.target
+""".replace("{unobserved}", "ARRAY(SELECT id FROM channels_channel WHERE observability <> 'person_observed')")
+
+# Channels of a campaign, or reported for it, that do not observe persons. Most campaigns of messages have none.
+UNOBSERVED = """
+SELECT h.id FROM channels_channel h
+WHERE h.observability <> 'person_observed' AND h.id IN (
+    SELECT channel_id FROM reports_coverageday WHERE campaign_id = %(campaign)s
+    UNION SELECT channel_id FROM reports_coveragechange WHERE campaign_id = %(campaign)s
+    UNION SELECT channel_id FROM channels_dailyreport WHERE campaign_id = %(campaign)s)
 """
 
 OVER = {"over_by_us": OVER_BY_US, "over_by_merge": OVER_BY_MERGE, "over_by_platform": OVER_BY_PLATFORM}
@@ -162,8 +171,8 @@ GROUP BY 1
 RESPONSES = """
 SELECT r.channel_id, count(*) AS responses
 FROM campaigns_response r
-WHERE r.campaign_id = %(campaign)s AND NOT r.machine AND r.channel_id IN (
-    SELECT id FROM channels_channel WHERE observability <> 'person_observed')
+WHERE r.campaign_id = %(campaign)s AND NOT r.machine
+  AND r.channel_id = ANY (%(unobserved)s::integer[])
   AND r.kind NOT IN ('exposure', 'delivered', 'opt_out', 'complaint')
 GROUP BY 1
 """
@@ -195,7 +204,9 @@ def figures(campaign_id: int) -> dict[str, Any]:
     ``touches`` and ``attempts``: [{channel, state, touches or attempts}]; ``audiences``: [{channel, wanted, held,
     platform_size, synced_at}] and ``responses``: [{channel, responses}] of channels that observe no persons.
     """
-    parameters = {"campaign": campaign_id}
+    unobserved = [row["id"] for row in rows(UNOBSERVED, {"campaign": campaign_id})]
+    parameters = {"campaign": campaign_id, "unobserved": unobserved}
+    worthwhile = {"over_by_us": False, "over_by_merge": True, "over_by_platform": bool(unobserved)}
     histogram, channels, beyond = [], [], 0
     for row in rows(PERSONS, parameters):
         if row["figure"] == "histogram":
@@ -210,6 +221,7 @@ def figures(campaign_id: int) -> dict[str, Any]:
                 }
             )
             beyond += row["beyond"]
+    worthwhile["over_by_us"] = beyond > 0
     over = {
         kind: [
             {
@@ -221,7 +233,7 @@ def figures(campaign_id: int) -> dict[str, Any]:
             }
             for row in rows(_BY_CELL.format(over=sql), parameters)
         ]
-        if kind != "over_by_us" or beyond
+        if worthwhile[kind]
         else []
         for kind, sql in OVER.items()
     }
@@ -234,7 +246,7 @@ def figures(campaign_id: int) -> dict[str, Any]:
         "touches": [_by_channel(row) for row in rows(TOUCHES, parameters)],
         "attempts": [_by_channel(row) for row in rows(ATTEMPTS, parameters)],
         "audiences": [_by_channel(row) for row in rows(AUDIENCES, parameters)],
-        "responses": [_by_channel(row) for row in rows(RESPONSES, parameters)],
+        "responses": [_by_channel(row) for row in rows(RESPONSES, parameters)] if unobserved else [],
     }
 
 
