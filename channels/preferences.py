@@ -1,7 +1,7 @@
 """What a person decides about being contacted, by an unsubscribe link or in the preference centre."""
 
 from collections.abc import Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 

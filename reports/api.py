@@ -21,7 +21,7 @@ from reports.signing import content_of
 class CountSerializer(serializers.Serializer[Any]):
     """target = reached + unknown + unobserved + pending + released + gap, in touches."""
 
-    people = serializers.IntegerField()
+    people = serializers.IntegerField(allow_null=True)
     target = serializers.IntegerField()
     planned = serializers.IntegerField()
     reached = serializers.IntegerField()
@@ -31,6 +31,7 @@ class CountSerializer(serializers.Serializer[Any]):
     pending = serializers.IntegerField()
     released = serializers.IntegerField()
     gap = serializers.IntegerField()
+    over = serializers.IntegerField()
 
 
 class CauseSerializer(serializers.Serializer[Any]):
@@ -48,19 +49,31 @@ class ChannelCoverageSerializer(CountSerializer):
 
 class CoverageSerializer(serializers.Serializer[Any]):
     campaign = serializers.IntegerField()
+    as_of = serializers.DateTimeField()
+    people_as_of = serializers.DateTimeField()
     over_by_us = serializers.IntegerField()
+    over_by_platform = serializers.IntegerField()
     over_by_merge = serializers.IntegerField()
+    over_reported_at_least = serializers.IntegerField(allow_null=True)
     members = serializers.IntegerField()
     held_out = serializers.IntegerField()
     total = CountSerializer()
     causes = CauseSerializer(many=True)
     released = serializers.DictField(child=serializers.IntegerField())
     channels = ChannelCoverageSerializer(many=True)
+    phases = serializers.ListField(child=serializers.DictField())
+    by_stage = serializers.DictField(child=CountSerializer())
+    days = serializers.DictField(child=CountSerializer())
+    histogram = serializers.ListField(child=serializers.DictField(child=serializers.IntegerField()))
 
 
-def _count(count: Count) -> dict[str, int]:
+def _count(count: Count) -> dict[str, int | None]:
     names = ("people", "target", "planned", "reached", "delivered", "unknown", "unobserved", "pending", "gap")
-    return {name: getattr(count, name) for name in names} | {"released": count.released_total}
+    return {
+        **{name: getattr(count, name) for name in names},
+        "released": count.released_total,
+        "over": count.over_total,
+    }
 
 
 class CoverageView(APIView):
@@ -76,8 +89,10 @@ class CoverageView(APIView):
         return Response(
             {
                 "campaign": campaign_id,
-                "over_by_us": report.over["by_us"],
-                "over_by_merge": report.over["merge"],
+                "as_of": report.as_of,
+                "people_as_of": report.people_as_of,
+                **report.over,
+                "over_reported_at_least": report.over_reported,
                 "members": report.members["members"],
                 "held_out": report.members["held_out"],
                 "total": _count(report.total),
@@ -96,6 +111,17 @@ class CoverageView(APIView):
                     }
                     for line in report.channels
                 ],
+                "phases": [
+                    {
+                        "phase": phase.name,
+                        **_count(count),
+                        "rounds": [{"round": each.number, **_count(own)} for each, own in rounds],
+                    }
+                    for phase, count, rounds in report.phases
+                ],
+                "by_stage": {stage: _count(count) for stage, count in report.stages.items()},
+                "days": {day.isoformat(): _count(count) for day, count in report.days},
+                "histogram": report.histogram,
             }
         )
 

@@ -63,7 +63,11 @@ def attribute(campaign: Campaign, model: str, now: dt.datetime) -> AttributionRu
             [run.pk],
         )
         run.attributed_orders, run.attributed_revenue = cursor.fetchone()
-    run.save(update_fields=["attributed_orders", "attributed_revenue"])
+    run.channels = [
+        {**row, "conversions": float(row["conversions"]), "revenue": str(row["revenue"])}
+        for row in rows(outcomes.CREDIT_BY_CHANNEL, {"run": run.pk})
+    ]
+    run.save(update_fields=["attributed_orders", "attributed_revenue", "channels"])
     return run
 
 
@@ -78,10 +82,10 @@ def newest(campaign: Campaign) -> dict[str, AttributionRun]:
 
 
 def by_channel(run: AttributionRun) -> list[ChannelCredit]:
-    """Credits of a run by channel, greatest first."""
+    """Credits of a run by channel, greatest first: as added up when it was computed."""
     return [
-        ChannelCredit(row["channel_id"], int(row["orders"]), float(row["conversions"]), row["revenue"])
-        for row in rows(outcomes.CREDIT_BY_CHANNEL, {"run": run.pk})
+        ChannelCredit(row["channel_id"], row["orders"], row["conversions"], Decimal(row["revenue"]))
+        for row in run.channels
     ]
 
 

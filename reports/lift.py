@@ -5,7 +5,7 @@ Rates: Newcombe's hybrid score interval for a difference (Newcombe 1998, method 
 
 import datetime as dt
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from django.conf import settings
@@ -99,6 +99,7 @@ class Lift:
     reason: str
     starts_at: dt.datetime
     ends_at: dt.datetime
+    computed_at: dt.datetime
 
     @property
     def usable(self) -> bool:
@@ -144,7 +145,19 @@ def measure(campaign: Campaign, now: dt.datetime) -> Lift:
             sides[held_out] = Side(int(people), int(buyers), int(orders), float(revenue), float(squares))
         cursor.execute(outcomes.CROSSED, parameters)
         crossed = int(cursor.fetchone()[0])
-    treated, held = sides[False], sides[True]
+    return _judged(campaign, sides[False], sides[True], crossed, start, end, now)
+
+
+def _judged(
+    campaign: Campaign,
+    treated: Side,
+    held: Side,
+    crossed: int,
+    start: dt.datetime,
+    end: dt.datetime,
+    at: dt.datetime,
+) -> Lift:
+    """What can be claimed from the sums of both sides."""
     ratio_p: float | None = None
     reason = ""
     if treated.people + held.people == 0:
@@ -166,7 +179,7 @@ def measure(campaign: Campaign, now: dt.datetime) -> Lift:
         revenue_difference = welch(
             treated.revenue, treated.squares, treated.people, held.revenue, held.squares, held.people
         )
-    return Lift(treated, held, crossed, rate, revenue_difference, ratio_p, reason, start, end)
+    return Lift(treated, held, crossed, rate, revenue_difference, ratio_p, reason, start, end, at)
 
 
 def _holdout_share(campaign: Campaign) -> float:
@@ -187,7 +200,12 @@ def store(campaign: Campaign, lift: Lift, now: dt.datetime) -> list[LiftMeasure]
         "starts_at": lift.starts_at,
         "ends_at": lift.ends_at,
         "computed_at": now,
-        "detail": {"crossed": lift.crossed, "basis": campaign.revenue_basis, "currency": campaign.currency},
+        "detail": {
+            "crossed": lift.crossed,
+            "basis": campaign.revenue_basis,
+            "currency": campaign.currency,
+            "sides": {"treated": asdict(lift.treated), "held_out": asdict(lift.held_out)},
+        },
     }
     measures = []
     for name, method, difference in (
@@ -205,3 +223,30 @@ def store(campaign: Campaign, lift: Lift, now: dt.datetime) -> list[LiftMeasure]
             }
         measures.append(LiftMeasure(measure=name, method=method, **figures, **shared))
     return LiftMeasure.objects.bulk_create(measures)
+
+
+def newest(campaign: Campaign) -> Lift | None:
+    """The lift last stored, on the basis and in the currency the campaign has now; None if there is none."""
+    stored = (
+        LiftMeasure.objects.filter(
+            campaign_id=campaign.pk,
+            measure="revenue_per_person",
+            detail__basis=campaign.revenue_basis,
+            detail__currency=campaign.currency,
+            detail__has_key="sides",
+        )
+        .order_by("-computed_at", "-id")
+        .first()
+    )
+    if stored is None:
+        return None
+    sides = {side: Side(**figures) for side, figures in stored.detail["sides"].items()}
+    return _judged(
+        campaign,
+        sides["treated"],
+        sides["held_out"],
+        stored.detail["crossed"],
+        stored.starts_at,
+        stored.ends_at,
+        stored.computed_at,
+    )

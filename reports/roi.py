@@ -6,6 +6,7 @@ known is None with a reason, never a guess.
 """
 
 import datetime as dt
+import time
 from collections import defaultdict
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,11 +16,10 @@ from django.utils.translation import gettext as _
 
 from campaigns.models import Budget, Campaign
 from channels.models import Channel
-from reports import attribution, lift
+from reports import attribution, coverage_days, lift, selection
 from reports.fx import RateMissing, rate
 from reports.models import AttributionRun, LedgerEntry
 from reports.queries import spend
-from reports.selection import Selection, selection
 
 MEDIA = (LedgerEntry.Account.MEDIA_COST, LedgerEntry.Account.MESSAGE_FEES)
 
@@ -76,7 +76,7 @@ class Roi:
     runs: dict[str, AttributionRun]
     channels: list[ChannelReturn]
     lift: lift.Lift
-    selection: Selection
+    selection: selection.Selection
     roas: Estimate
     linear_roas: Estimate
     iroas: Estimate
@@ -92,13 +92,13 @@ class Roi:
 
 
 def roi(campaign: Campaign, now: dt.datetime) -> Roi:
-    """The whole report from the newest runs, the ledger and the rows as they are now."""
+    """The whole report from the newest measurements and the ledger as it is now."""
     problems: list[str] = []
     lines = _spend_lines(campaign, problems)
     full_cost = sum((line.amount for line in lines), Decimal(0))
     media_cost = sum((line.amount for line in lines if line.account in MEDIA), Decimal(0))
     runs = attribution.newest(campaign)
-    measured = lift.measure(campaign, now)
+    measured, chosen = measured_of(campaign, now)
     budget = Budget.objects.filter(campaign=campaign, channel=None).values_list("amount", flat=True).first()
     return Roi(
         campaign=campaign,
@@ -110,7 +110,7 @@ def roi(campaign: Campaign, now: dt.datetime) -> Roi:
         runs=runs,
         channels=_channel_returns(lines, runs),
         lift=measured,
-        selection=selection(campaign, now),
+        selection=chosen,
         roas=_attributed(runs.get("last"), media_cost),
         linear_roas=_attributed(runs.get("linear"), media_cost),
         iroas=_incremental(measured, full_cost),
@@ -118,6 +118,21 @@ def roi(campaign: Campaign, now: dt.datetime) -> Roi:
         cac=_acquisition(measured, full_cost),
         problems=problems,
     )
+
+
+def measured_of(campaign: Campaign, now: dt.datetime) -> tuple[lift.Lift, selection.Selection]:
+    """Lift and selection: now where the campaign is small, else as last measured (and the first time, at once)."""
+    if coverage_days.is_small(campaign.pk):
+        return lift.measure(campaign, now), selection.selection(campaign, now)
+    measured, chosen = lift.newest(campaign), selection.newest(campaign)
+    if measured is None:
+        measured = lift.measure(campaign, now)
+        lift.store(campaign, measured, now)
+    if chosen is None:
+        began = time.monotonic()
+        chosen = selection.selection(campaign, now)
+        selection.store(campaign, chosen, time.monotonic() - began)
+    return measured, chosen
 
 
 def _spend_lines(campaign: Campaign, problems: list[str]) -> list[SpendLine]:

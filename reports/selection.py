@@ -1,10 +1,11 @@
 """How the targeted compare with everybody else. That is selection, and is labelled so: never lift."""
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from decimal import Decimal
 
 from campaigns.models import Campaign
+from reports.models import SelectionMeasure
 from reports.queries import outcomes
 from reports.queries.coverage import rows
 
@@ -20,6 +21,7 @@ class Selection:
     others_paid: Decimal
     starts_at: dt.datetime
     ends_at: dt.datetime
+    computed_at: dt.datetime
 
     @property
     def response_rate(self) -> float | None:
@@ -55,4 +57,18 @@ def selection(campaign: Campaign, now: dt.datetime) -> Selection:
         others["paid"],
         start,
         end,
+        now,
     )
+
+
+def store(campaign: Campaign, found: Selection, seconds: float) -> SelectionMeasure:
+    """Keep a comparison; ``seconds`` is how long the measurement took that it was part of."""
+    return SelectionMeasure.objects.create(campaign_id=campaign.pk, seconds=seconds, **asdict(found))
+
+
+def newest(campaign: Campaign) -> Selection | None:
+    """The comparison last stored; None if there is none."""
+    stored = SelectionMeasure.objects.filter(campaign_id=campaign.pk).order_by("-computed_at", "-id").first()
+    if stored is None:
+        return None
+    return Selection(**{each.name: getattr(stored, each.name) for each in fields(Selection)})

@@ -1,13 +1,23 @@
 from django.urls import path, re_path
 
-from reports.views import coverage, finance, roi
+from reports.views import coverage, coverage_rows, finance, roi
 
 app_name = "reports"
 
 urlpatterns = [
     path("reports/coverage/", coverage.coverage_index, name="coverage_index"),
+    path("reports/coverage/contacted/", coverage_rows.contacted, name="contacted"),
+    path("reports/coverage/all/<slug:figure>/", coverage_rows.coverage_all_rows, name="coverage_all_rows"),
     path("reports/coverage/<int:campaign_id>/", coverage.coverage_page, name="coverage"),
-    path("reports/coverage/<int:campaign_id>/<slug:figure>/", coverage.coverage_rows, name="coverage_rows"),
+    path("reports/coverage/<int:campaign_id>/people/", coverage_rows.coverage_people, name="coverage_people"),
+    path(
+        "reports/coverage/<int:campaign_id>/members/<slug:which>/",
+        coverage_rows.coverage_members,
+        name="coverage_members",
+    ),
+    path(
+        "reports/coverage/<int:campaign_id>/<slug:figure>/", coverage_rows.coverage_rows, name="coverage_rows"
+    ),
     path("reports/roi/", roi.roi_index, name="roi_index"),
     path("reports/roi/<int:campaign_id>/", roi.roi_page, name="roi"),
     path("reports/roi/<int:campaign_id>/measure/", roi.measure_now, name="measure"),

@@ -11,9 +11,9 @@ from django.utils import timezone
 from audiences.models import Customer
 from campaigns.models import Campaign
 from channels.models import DailyReport
-from reports import attribution, lift
+from reports import attribution, coverage_days, lift, measuring
 from reports.accruals import post_incurred
-from reports.models import AttributionCredit, LedgerEntry, SignedReport, SourceDocument
+from reports.models import AttributionCredit, AttributionRun, LedgerEntry, SignedReport, SourceDocument
 from reports.roi import roi
 from reports.selection import selection
 from tests.plan_rows import channel, customers
@@ -304,3 +304,43 @@ def test_the_csv_of_credits_and_of_lift_sum_to_the_page(as_finance: Client) -> N
     rows = [line.split(",") for line in body.strip().split("\r\n")[1:]]
     assert (len(rows), sum(float(row[4]) for row in rows)) == (40, found.treated.revenue)
     assert found.treated.revenue == 970
+
+
+def test_a_large_campaign_shows_what_was_last_measured_and_says_when(
+    monkeypatch: Any, as_finance: Client
+) -> None:
+    campaign, live = measured(160, 40, (80, 10), holdout_share=Decimal("0.2"))
+    person = order_person(campaign, 0)
+    touch(campaign, person, campaign.channel_plans.get().channel, cost="40")
+    post_incurred(LATER)
+    measuring.measure(campaign, LATER)
+    before = roi(campaign, LATER)
+    monkeypatch.setattr(coverage_days, "LIVE_TOUCHES", 0)
+    kept = roi(campaign, LATER)
+    assert (kept.lift, kept.selection, kept.roi, kept.cac) == (
+        before.lift,
+        before.selection,
+        before.roi,
+        before.cac,
+    )
+    assert kept.lift.rate == live.rate
+    order(order_person(campaign, 159), "100", START + 2 * HOUR)
+    assert roi(campaign, LATER + HOUR).lift == kept.lift
+    assert f"{LATER:%Y-%m-%d}" in as_finance.get(f"/reports/roi/{campaign.pk}/").content.decode()
+    measuring.measure(campaign, LATER + HOUR)
+    assert roi(campaign, LATER + HOUR).lift.treated.buyers == live.treated.buyers + 1
+
+
+def test_credits_by_channel_are_kept_with_their_run() -> None:
+    (person,) = customers(1, ["email", "sms"])
+    mail, sms = channel("email"), channel("sms")
+    campaign = released([person], [mail, sms])
+    touch(campaign, person, mail, 1, at=START)
+    touch(campaign, person, sms, 1, at=START + HOUR)
+    order(person, "90", START + 2 * HOUR)
+    attribution.attribute(campaign, "linear", LATER)
+    run = AttributionRun.objects.get(campaign_id=campaign.pk)
+    kept = {credit.channel_id: (credit.orders, credit.revenue) for credit in attribution.by_channel(run)}
+    credits = AttributionCredit.objects.filter(run=run)
+    assert kept == {each.channel_id: (1, each.amount) for each in credits}
+    assert len(kept) == 2

@@ -1,36 +1,8 @@
-"""Versioned measurements: coverage by day, attribution, lift. Never in the ledger."""
+"""Versioned measurements: attribution, lift. Never in the ledger."""
 
 from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
-
-
-class CoverageDay(models.Model):
-    """Touches of a day, rolled up: rebuilt whole for a (campaign, day), so each day is restartable.
-
-    ``day`` is a calendar day of the campaign's zone, of the touch's due time.
-    """
-
-    campaign_id = models.BigIntegerField()
-    day = models.DateField()
-    round = models.SmallIntegerField()
-    channel_id = models.IntegerField()
-    stage = models.CharField(max_length=16)
-    state = models.CharField(max_length=10)
-    reason = models.CharField(max_length=24, blank=True)
-    touches = models.BigIntegerField()
-    cost = models.DecimalField(max_digits=18, decimal_places=6)
-
-    class Meta:
-        constraints = (
-            models.UniqueConstraint(
-                fields=("campaign_id", "day", "round", "channel_id", "stage", "state", "reason"),
-                name="a_coverage_day_is_one_row",
-            ),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.campaign_id} {self.day} {self.channel_id} {self.state}"
 
 
 class AttributionRun(models.Model):
@@ -59,6 +31,8 @@ class AttributionRun(models.Model):
     revenue = models.DecimalField(max_digits=18, decimal_places=4, default=0)
     attributed_revenue = models.DecimalField(max_digits=18, decimal_places=4, default=0)
     currency = models.CharField(max_length=3)
+    # [{channel_id, orders, conversions, revenue}], greatest first: the sums of its credits.
+    channels = models.JSONField(default=list)
     input_hash = models.CharField(max_length=64)
     computed_at = models.DateTimeField()
 
@@ -120,6 +94,30 @@ class LiftMeasure(models.Model):
 
     def __str__(self) -> str:
         return f"{self.campaign_id} {self.measure} {self.difference}"
+
+
+class SelectionMeasure(models.Model):
+    """How the people reached compare with all others of the brand, as computed at one moment. Never lift.
+
+    ``seconds`` is how long the whole measurement took that it was part of; the next waits accordingly.
+    """
+
+    campaign_id = models.BigIntegerField()
+    targeted = models.BigIntegerField()
+    responding = models.BigIntegerField()
+    targeted_paid = models.DecimalField(max_digits=20, decimal_places=4)
+    others = models.BigIntegerField()
+    others_paid = models.DecimalField(max_digits=20, decimal_places=4)
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    computed_at = models.DateTimeField()
+    seconds = models.FloatField(default=0)
+
+    class Meta:
+        indexes = (models.Index(fields=("campaign_id", "-computed_at"), name="selection_newest"),)
+
+    def __str__(self) -> str:
+        return f"{self.campaign_id} {self.targeted} {self.others}"
 
 
 class SignedReport(models.Model):

@@ -14,16 +14,23 @@ from audiences.access import ANYBODY, Role, needs
 from audiences.models import Job
 from audiences.vocabulary import Stage
 from campaigns.models import Campaign
+from campaigns.vocabulary import CampaignState
 from channels.models import Channel
 from reports import lift as lift_rules
 from reports.export import csv_response
 from reports.models import AttributionRun, LedgerEntry, SignedReport
 from reports.queries import returns
-from reports.roi import roi
+from reports.roi import measured_of, roi
 from reports.signing import sign
-from reports.views.coverage import STARTED
 
 PAGE = 100
+STARTED = (
+    CampaignState.SCHEDULED,
+    CampaignState.RUNNING,
+    CampaignState.PAUSED,
+    CampaignState.FINISHED,
+    CampaignState.REVIEWED,
+)
 
 
 def _whole_number(text: str | None) -> int:
@@ -169,7 +176,7 @@ def lift_rows(request: HttpRequest, campaign_id: int, side: str) -> HttpResponse
     rows = returns.lift_page(parameters, _whole_number(request.GET.get("after")), PAGE + 1)
     for row in rows:
         row["stage_label"] = dict(Stage.choices).get(row["stage"], row["stage"])
-    measured = lift_rules.measure(campaign, timezone.now())
+    measured, _chosen = measured_of(campaign, timezone.now())
     return render(
         request,
         "reports/lift_rows.html",

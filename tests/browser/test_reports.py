@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from campaigns.models import Budget, Campaign
+from campaigns.models import Budget, Campaign, Response
 from channels.models import DailyReport
 from config.models import User
 from reports import attribution, lift
@@ -43,7 +43,7 @@ def ran(transactional_db: None) -> Ran:
         "social", name="Social ads", guarantee="aggregate", observability="person_targeted", price_model="cpm"
     )
     campaign = released(
-        people, [mail, sms, wecom], held_out=people[180:], name="Spring members' days", holdout_share=Decimal("0.25"),
+        people, [mail, sms, wecom, ads], held_out=people[180:], name="Spring members' days", holdout_share=Decimal("0.25"),
         margin_rate=Decimal("0.35"), budget=Decimal(2000),
     )  # fmt: skip
     Budget.objects.create(campaign=campaign, channel=None, currency="CNY", amount=2000)
@@ -61,6 +61,15 @@ def ran(transactional_db: None) -> Ran:
             touch(campaign, person, each, 1, state, reason, at=START + turn * 24 * HOUR, cost="0.045")
             after = "planned" if position % 9 == 0 else "delivered"
             touch(campaign, person, each, 2, after, at=START + (72 + turn * 24) * HOUR, cost="0.045")
+        for ordinal in (1, 2):
+            touch(campaign, person, ads, ordinal, "unobserved", at=START + ordinal * 24 * HOUR)
+    Response.objects.bulk_create(
+        Response(
+            customer=person, campaign_id=campaign.pk, channel=ads, kind="exposure", occurred_at=START + turn * HOUR,
+            received_at=START + turn * HOUR, source="pixel", source_key=f"{person.pk}-{turn}",
+        )
+        for person in people[:4] for turn in range(3)
+    )  # fmt: skip
     for position, person in enumerate(people):
         if position % (2 if position < 180 else 5) == 0:
             order(person, str(80 + position % 60), START + (80 + position % 40) * HOUR)
@@ -100,6 +109,10 @@ def addresses(ran: Ran) -> dict[str, str]:
     return {
         "coverage-index": reverse("reports:coverage_index"),
         "coverage": reverse("reports:coverage", args=[pk]),
+        "coverage-people": reverse("reports:coverage_people", args=[pk]) + "?received=4&side=below",
+        "coverage-over": reverse("reports:coverage_rows", args=[pk, "over_by_platform"]),
+        "coverage-all-rows": reverse("reports:coverage_all_rows", args=["gap"]) + "?since=2026-01-01",
+        "coverage-span": reverse("reports:coverage_index") + "?since=2026-01-01&until=2026-12-31",
         "coverage-empty": reverse("reports:coverage", args=[ran.empty.pk]),
         "roi-index": reverse("reports:roi_index"),
         "roi": reverse("reports:roi", args=[pk]),
@@ -142,11 +155,13 @@ def test_a_newcomer_reads_over_gap_and_the_biggest_cause_before_scrolling(
 ) -> None:
     page = open_as("marketer")
     page.set_viewport_size({"width": 1280, "height": 720})
-    page.goto(live_server.url + reverse("reports:coverage_index"))
+    page.goto(live_server.url + reverse("reports:coverage_index") + "?since=2026-01-01&until=2026-12-31")
     page.get_by_role("link", name="Spring members' days").click()
     for figure in ("over", "gap", "cause"):
         expect(page.locator(f"[data-figure={figure}]")).to_be_in_viewport()
-    expect(page.locator("[data-figure=over]")).to_have_text("0")
+    expect(page.locator("[data-figure=over-by-us]")).to_have_text("0")
+    expect(page.locator("[data-figure=over]")).to_have_text("4")
+    expect(page.locator("[data-figure=over-by-platform]")).to_have_text("4")
     cause = page.locator("[data-figure=cause]")
     words = cause.inner_text()
     touches = page.locator("[data-figure=cause-touches]").inner_text().replace(",", "")
