@@ -8,7 +8,16 @@ class CampaignsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from campaigns import cards, followers, imports, lifecycle_jobs, panels, places, rule_kinds
+        from campaigns import (
+            cards,
+            followers,
+            imports,
+            lifecycle_jobs,
+            panels,
+            places,
+            rule_kinds,
+            spend_facts,
+        )
 
         imports.register()
         lifecycle_jobs.register()
@@ -17,3 +26,4 @@ class CampaignsConfig(AppConfig):
         panels.register()
         cards.register()
         places.register()
+        spend_facts.register()

@@ -16,6 +16,7 @@ from channels.models.platform import (
     WalletEntry,
     WalletStatement,
 )
+from channels.models.push import PushDestination, SpendPush
 
 __all__ = [
     "Channel",
@@ -31,6 +32,8 @@ __all__ = [
     "PlatformAudienceMember",
     "PlatformRemoval",
     "PlatformRule",
+    "PushDestination",
+    "SpendPush",
     "WalletEntry",
     "WalletStatement",
 ]
