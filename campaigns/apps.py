@@ -15,6 +15,7 @@ class CampaignsConfig(AppConfig):
             lifecycle_jobs,
             panels,
             places,
+            quota_panel,
             rule_kinds,
             spend_facts,
         )
@@ -27,3 +28,4 @@ class CampaignsConfig(AppConfig):
         cards.register()
         places.register()
         spend_facts.register()
+        quota_panel.register()

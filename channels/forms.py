@@ -1,7 +1,7 @@
 """Forms of the channel screens. The adapter's own fields are built from what it declares."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import forms
@@ -54,6 +54,25 @@ class AdapterSettingsForm(forms.Form):
             for name, texts in error.message_dict.items():
                 self.add_error(None if name == "__all__" else name, texts)
         return cleaned
+
+
+class RotationForm(forms.Form):
+    """The secrets of a channel's adapter, all empty; what is left empty stays."""
+
+    prefix = "adapter"
+    force = forms.BooleanField(
+        label=_("Use them even if the test fails"),
+        required=False,
+        help_text=_("Only when the provider cannot be asked now. Wrong ones stop the channel."),
+    )
+
+    def __init__(self, settings: Sequence[Setting], data: Mapping[str, Any] | None = None) -> None:
+        super().__init__(data)
+        for setting in settings:
+            field = _field(setting, "", True)
+            field.required, field.help_text = False, setting.help
+            self.fields[setting.name] = field
+        self.order_fields([*(setting.name for setting in settings), "force"])
 
 
 def _field(setting: Setting, initial: Any, kept: bool) -> forms.Field:
