@@ -41,7 +41,15 @@ def store(channel: Channel | int, events: Sequence[Inbound], received_at: dateti
     if not events:
         return 0
     channel_id = channel if isinstance(channel, int) else channel.pk
-    return queries.store(channel_id, _columns(events), received_at)
+    columns = _columns(events)
+    if connection.in_atomic_block:
+        return queries.store(channel_id, columns, received_at)
+    try:
+        return queries.store(channel_id, columns, received_at)
+    except (OperationalError, InterfaceError):
+        # The server was restarted behind a connection that was kept. Storing twice stores once: try anew.
+        connection.close()
+        return queries.store(channel_id, columns, received_at)
 
 
 def _columns(events: Sequence[Inbound]) -> dict[str, list[Any]]:

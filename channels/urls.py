@@ -3,13 +3,17 @@ from django.urls import path
 from channels.views import audiences, channels, inbound, inbox, money, public, pushes, rotation, rules
 
 app_name = "channels"
-urlpatterns = [
-    # For everybody, by a sealed token or a secret path. One letter each: they stand in text messages.
+# Called by machines and by clicks, all day: nothing but security headers stands before them (config/wsgi.py).
+busy = [
     path("l/<str:token>", public.follow, name="follow"),
     path("o/<str:token>.gif", public.pixel, name="pixel"),
+    path("in/<int:channel_id>/<str:secret>/", inbound.inbound, name="inbound"),
+]
+urlpatterns = [
+    # For everybody, by a sealed token or a secret path. One letter each: they stand in text messages.
+    *busy,
     path("u/<str:token>", public.unsubscribe, name="unsubscribe"),
     path("p/<str:token>", public.preference_centre, name="preference_centre"),
-    path("in/<int:channel_id>/<str:secret>/", inbound.inbound, name="inbound"),
     # For people of the company.
     path("channels/", channels.channels, name="channels"),
     path("channels/connect/", channels.connect, name="connect"),
