@@ -1,5 +1,6 @@
 """Responses in SQL: whose each one is, stored once, and whom it concerns."""
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -161,7 +162,8 @@ def reacted(response_ids: Sequence[int], now: datetime) -> int:
 
 def opt_outs(response_ids: Sequence[int]) -> list[tuple[Any, ...]]:
     """(customer, kind, when, brand, medium, source, told by, withdrawn) of those who want no more."""
-    return _rows(OPT_OUTS, {"ids": list(response_ids)})
+    rows = _rows(OPT_OUTS, {"ids": list(response_ids)})
+    return [(*row[:-1], json.loads(row[-1]) if row[-1] else None) for row in rows]  # jsonb comes as its text
 
 
 def exits(response_ids: Sequence[int]) -> list[tuple[int, int, str]]:
