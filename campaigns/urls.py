@@ -35,6 +35,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("tasks/", tasks.tasks, name="tasks"),
     path("tasks/<int:pk>/", tasks.task, name="task"),
     path("tasks/<int:pk>/report/", tasks.report, name="report_task"),
+    path("tasks/<int:pk>/undo/", tasks.undo, name="undo_task"),
     # What holds over all campaigns
     path("contact-policy/", policy.policy, name="policy"),
     path("contact-policy/new/", policy.pressure_rule, name="new_pressure_rule"),

@@ -1,6 +1,17 @@
 from django.urls import path
 
-from channels.views import audiences, channels, inbound, inbox, money, public, pushes, rotation, rules
+from channels.views import (
+    audiences,
+    channels,
+    employees,
+    inbound,
+    inbox,
+    money,
+    public,
+    pushes,
+    rotation,
+    rules,
+)
 
 app_name = "channels"
 # Called by machines and by clicks, all day: nothing but security headers stands before them (config/wsgi.py).
@@ -20,6 +31,8 @@ urlpatterns = [
     path("channels/<int:pk>/", channels.channel, name="channel"),
     path("channels/<int:pk>/edit/", channels.edit, name="edit"),
     path("channels/<int:pk>/check/", channels.check, name="check"),
+    path("channels/<int:pk>/employees/", employees.employees, name="employees"),
+    path("channels/<int:pk>/employees/<int:employee>/", employees.employee, name="employee"),
     path("channels/<int:pk>/rotate/", rotation.rotate, name="rotate"),
     path("channels/<int:pk>/state/", channels.change_state, name="change_state"),
     path("channels/<int:pk>/capacity/", channels.capacity, name="capacity"),
