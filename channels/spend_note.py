@@ -28,7 +28,7 @@ def note(sheet: Sheet, keyword: str = "") -> Note:
 
 def _link(sheet: Sheet) -> str:
     url = f"{settings.PUBLIC_URL}/channels/spend/sheet/?day={sheet.day}"
-    return f"[{_('Open the sheet')}]({url})"
+    return "[{}]({})".format(_("Open the sheet"), url)
 
 
 def more(n: int) -> str:
