@@ -18,7 +18,7 @@ def rotate(request: HttpRequest, pk: int) -> HttpResponse:
     """New secrets, tested before they take force; the old ones stay when the test fails."""
     channel = get_object_or_404(Channel.objects.select_related("brand"), pk=pk)
     secrets = rotation.secrets_of(channel)
-    form = RotationForm(secrets, request.POST or None)
+    form = RotationForm(secrets, request.POST if request.method == "POST" else None)
     status = 200
     if request.method == "POST" and form.is_valid():
         try:
