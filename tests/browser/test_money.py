@@ -182,7 +182,7 @@ def test_an_employee_works_through_the_day_on_a_phone(
     page.get_by_label("Note").fill("周六到店")
     accessible(page)
     shots(page, "money-task-390")
-    page.get_by_role("button", name="No answer").click()  # the wrong button
+    page.get_by_role("button", name="No answer", exact=True).click()  # the wrong button
     expect(page.get_by_role("status").get_by_text("No answer")).to_be_visible()
     accessible(page)
     shots(page, "money-undo-390")
