@@ -39,8 +39,8 @@ def expiring(request: HttpRequest) -> Mapping[str, Any] | None:
     found = packages.of_channels(timezone.localdate())
     soon = {pk: rows for pk, one in found.items() if (rows := one.expiring())}
     names = Channel.objects.in_bulk(soon)
-    rows = [(names[pk], one) for pk, all_of_it in soon.items() for one in all_of_it]
-    return {"rows": sorted(rows, key=lambda row: str(row[1].expires_on))[:8]} if rows else None
+    told = [(names[pk], package) for pk, packages_of_it in soon.items() for package in packages_of_it]
+    return {"rows": sorted(told, key=lambda row: str(row[1].expires_on))[:8]} if told else None
 
 
 PUSHES = HomeCard("wrong", "channels/_card_pushes.html", pushes)

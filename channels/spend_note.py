@@ -71,9 +71,12 @@ def _amounts(
     return told
 
 
+_MARKUP = {ord(mark): " " for mark in "*_`[]()<>#@\n"}
+
+
 def _plain(name: str) -> str:
     """A name that is no markdown and calls nobody."""
-    return name.translate(str.maketrans(dict.fromkeys("*_`[]()<>#@\n", " ")))
+    return name.translate(_MARKUP)
 
 
 def letter(note: Note) -> tuple[str, str]:

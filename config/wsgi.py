@@ -34,7 +34,8 @@ class BusyHandler(WSGIHandler):
         self._view_middleware: list[Any] = []
         self._template_response_middleware: list[Any] = []
         self._exception_middleware: list[Any] = []
-        inner: Any = convert_exception_to_response(self._get_response)
+        view: Any = self._get_response  # type: ignore[attr-defined]
+        inner: Any = convert_exception_to_response(view)
         self._middleware_chain = convert_exception_to_response(SecurityMiddleware(inner))
 
     def answer(self, environ: dict[str, Any]) -> HttpResponse:
@@ -49,7 +50,7 @@ class BusyHandler(WSGIHandler):
         ):
             connection.close()
         _thread.used = now
-        response = self._middleware_chain(request)
+        response: Any = self._middleware_chain(request)
         if response.status_code >= 500 or connection.errors_occurred:
             connection.close()  # whatever is wrong with it is not the next caller's
         assert isinstance(response, HttpResponse)  # noqa: S101  (nothing here is streamed)

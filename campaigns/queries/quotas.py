@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime
+from typing import Any
 
 from django.db import connection
 
@@ -46,7 +47,7 @@ def started(channel_id: int, begin: datetime, end: datetime) -> int:
 
 def hold(channel_id: int, day: date, campaigns: Sequence[int]) -> dict[int, int]:
     """Campaign → messages taken on that day; the counts are locked until the transaction ends."""
-    params = {"channel": channel_id, "day": day, "campaigns": sorted(campaigns)}
+    params: dict[str, Any] = {"channel": channel_id, "day": day, "campaigns": sorted(campaigns)}
     with connection.cursor() as cursor:
         cursor.execute(OPEN, params)
         cursor.execute(HOLD, params)

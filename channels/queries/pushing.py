@@ -1,6 +1,7 @@
 """Pushes of the daily spend sheet in SQL: claimed once a day, recorded by who claimed."""
 
 from datetime import date, datetime
+from typing import Any
 
 from django.db import connection
 
@@ -82,7 +83,7 @@ def lately(destination_id: int, since: datetime) -> int:
         return int(cursor.fetchone()[0])
 
 
-def _run(sql: str, **params: object) -> int:
+def _run(sql: str, **params: Any) -> int:
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
         return cursor.rowcount
