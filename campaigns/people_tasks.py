@@ -6,6 +6,7 @@ thumb can be taken back.
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction
 from django.utils.translation import gettext as _
@@ -41,6 +42,14 @@ MISSED = (
     (WRONG_NUMBER, gettext_lazy("Wrong number")),
     (REFUSED, gettext_lazy("Does not want to be called")),
 )
+PLACED = (("done", gettext_lazy("Done")),)
+NOT_PLACED = (("not_done", gettext_lazy("Could not be done")),)
+OUTCOMES = {**dict(REACHED), **dict(MISSED), **dict(PLACED), **dict(NOT_PLACED)}
+
+
+def choices(task: PeopleTask) -> tuple[tuple[tuple[str, Any], ...], tuple[tuple[str, Any], ...]]:
+    """(it came off, it did not): of a person who is called or visited, or of a thing that is placed."""
+    return (REACHED, MISSED) if task.touch_id or task.customer_id else (PLACED, NOT_PLACED)
 
 
 class AlreadyDone(Exception):

@@ -20,6 +20,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("inbox-events/replay/", inbox.Replay.as_view(), name="inbox_replay"),
     path("inbox-events/<int:pk>/", inbox.OneEvent.as_view(), name="inbox_event"),
     path("daily-reports/", money.Reports.as_view(), name="daily_reports"),
+    path("spend/sheet/", money.Sheet.as_view(), name="spend_sheet"),
     path("spend/", money.Spend.as_view(), name="spend"),
     path("wallets/", money.Wallets.as_view(), name="wallets"),
     path("wallet-entries/", money.WalletEntries.as_view(), name="wallet_entries"),

@@ -113,13 +113,13 @@ def test_an_employee_without_a_role_sees_their_own_tasks_and_nothing_else(
 def test_the_list_offers_to_take_back_what_was_just_reported(
     mei: Employee, log_in: Callable[[str], Client]
 ) -> None:
-    task = make_task("Call Ann", mei, hours=1)
+    task = make_task("Put up the poster", mei, hours=1)
     client = log_in("mei")
-    answer = client.post(
-        reverse("campaigns:report_task", args=[task.pk]), {"outcome": "reached", "note": "x"}
-    )
+    url = reverse("campaigns:report_task", args=[task.pk])
+    client.post(url, {"outcome": "interested"})  # a poster is not interested
+    answer = client.post(url, {"outcome": "done", "note": "x"})
     page = client.get(answer.headers["Location"]).content.decode()
-    assert "Call Ann: Told, no answer yet" in page
+    assert "Put up the poster: Done" in page
     assert "Take it back" in page
     client.post(reverse("campaigns:undo_task", args=[task.pk]))
     task.refresh_from_db()

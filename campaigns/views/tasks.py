@@ -68,7 +68,7 @@ def tasks(request: HttpRequest) -> HttpResponse:
             "states": PeopleTask.State.choices,
             "employees": [] if limited else Employee.objects.filter(left_at=None).order_by("name")[:200],
             "undoable": undoable,
-            "undoable_outcome": OUTCOMES.get(undoable.outcome, "") if undoable else "",
+            "undoable_outcome": people_tasks.OUTCOMES.get(undoable.outcome, "") if undoable else "",
         },
     )
 
@@ -79,9 +79,6 @@ def _when(task: PeopleTask, now: datetime) -> str:
     if task.due_at < now:
         return LATE
     return TODAY if timezone.localdate(task.due_at) <= timezone.localdate(now) else LATER
-
-
-OUTCOMES = {**dict(people_tasks.REACHED), **dict(people_tasks.MISSED)}
 
 
 def _of(request: HttpRequest, pk: int) -> PeopleTask:
@@ -105,9 +102,9 @@ def task(request: HttpRequest, pk: int) -> HttpResponse:
             "task": found,
             "campaign": campaign,
             "words": contacts.to_say(found),
-            "reached": people_tasks.REACHED,
-            "missed": people_tasks.MISSED,
-            "outcome": OUTCOMES.get(found.outcome, found.outcome),
+            "good": people_tasks.choices(found)[0],
+            "bad": people_tasks.choices(found)[1],
+            "outcome": people_tasks.OUTCOMES.get(found.outcome, found.outcome),
             "late": found.state == PeopleTask.State.OPEN and found.due_at < now,
             "can_undo": people_tasks.can_undo(found, now),
         },
@@ -120,13 +117,14 @@ def report(request: HttpRequest, pk: int) -> HttpResponse:
     """Closes a task with its outcome; the list then offers to take it back."""
     found = _of(request, pk)
     outcome = request.POST.get("outcome", "")
-    if outcome not in OUTCOMES:
+    good, bad = (dict(told) for told in people_tasks.choices(found))
+    if outcome not in good | bad:
         messages.error(request, _("Choose what became of it."))
         return redirect("campaigns:task", pk)
     try:
         people_tasks.report(
             found,
-            reached=outcome in dict(people_tasks.REACHED),
+            reached=outcome in good,
             outcome=outcome,
             note=request.POST.get("note", "").strip()[:2000],
             now=timezone.now(),

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
+from audiences.models import Customer
 from campaigns.models import PeopleTask
 from channels.models import DailyReport, Employee, PushDestination, WalletEntry, WalletStatement
 from channels.sandbox.server import Sandbox
@@ -163,9 +164,9 @@ def test_an_employee_works_through_the_day_on_a_phone(
     mei = Employee.objects.create(channel=channel, external_id="7", name="梅", store="徐汇店", user=user)
     now = timezone.now()
     for n, hours in enumerate((-30, -2, 0.01, 30)):
-        PeopleTask.objects.create(
-            channel=channel, employee=mei, title=f"回访顾客 {n}", due_at=now + timedelta(hours=hours)
-        )
+        person = Customer.objects.create(name=f"回访顾客 {n}", stage="member")
+        due = now + timedelta(hours=hours)
+        PeopleTask.objects.create(channel=channel, employee=mei, customer=person, title="回访", due_at=due)
     page = watched("nobody")
     page.context.clear_cookies()
     page.set_viewport_size(NARROW)
