@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -46,8 +47,10 @@ def run(
         _load(web, scene.posts(200, "warm"), CONNECTIONS)
         _load(floor, scene.posts(200, "warm"), CONNECTIONS)
         for n in range(rounds):
-            note("single_rate", _rate(_load(web, scene.posts(events, f"p{n}"), CONNECTIONS), 200))
-            note("floor_single_rate", _rate(_load(floor, scene.posts(events, f"p{n}"), CONNECTIONS), 200))
+            for port, name in ((web, "single"), (floor, "floor_single")):
+                used = _cpu_of(port)
+                note(f"{name}_rate", _rate(_load(port, scene.posts(events, f"p{n}"), CONNECTIONS), 200))
+                note(f"{name}_web_cpu_ms", 1000 * (_cpu_of(port) - used) / events)
             for port, name in ((web, "click"), (floor, "floor_click")):
                 told = _load(port, scene.follows(clicks), CLICK_CONNECTIONS, click_rate)
                 times = sorted(told["latencies"])
@@ -181,10 +184,25 @@ def _serving(application: str) -> Iterator[int]:
     )
     try:
         _wait(port, server)
+        _group[port] = server.pid
         yield port
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)
+
+
+_group: dict[int, int] = {}
+
+
+def _cpu_of(port: int) -> float:
+    """Seconds the web's processes have computed: what a call costs, however busy the machine is otherwise."""
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[2]) == _group[port]:
+                ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _wait(port: int, server: "subprocess.Popen[bytes]") -> None:
