@@ -8,7 +8,17 @@ class CampaignsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from campaigns import cards, followers, imports, lifecycle_jobs, panels, places, rule_kinds
+        from campaigns import (
+            cards,
+            followers,
+            imports,
+            lifecycle_jobs,
+            panels,
+            places,
+            quota_panel,
+            rule_kinds,
+            spend_facts,
+        )
 
         imports.register()
         lifecycle_jobs.register()
@@ -17,3 +27,5 @@ class CampaignsConfig(AppConfig):
         panels.register()
         cards.register()
         places.register()
+        spend_facts.register()
+        quota_panel.register()

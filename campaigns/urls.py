@@ -54,6 +54,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("channels/<int:pk>/employees/", employees.employees, name="employees"),
     path("channels/<int:pk>/employees/sync/", employees.sync, name="sync_employees"),
     path("channels/<int:pk>/employees/<int:employee>/", employees.daily_tasks, name="daily_tasks"),
+    path("tasks/<int:pk>/undo/", tasks.undo, name="undo_task"),
     # What holds over all campaigns
     path("contact-policy/", policy.policy, name="policy"),
     path("contact-policy/new/", policy.pressure_rule, name="new_pressure_rule"),

@@ -25,10 +25,12 @@ from channels.renewal import renew, renewing
 __all__ = [
     "account_of",
     "adapter_for",
+    "ask",
     "callback_url",
     "check_connection",
     "clean_values",
     "forget_channels",
+    "keep_check",
     "known_channel",
     "personal_links",
     "release_adapters",
@@ -228,17 +230,27 @@ def save_channel(channel: Channel, kept: Collection[str] = ()) -> Channel:
 
 def check_connection(channel: Channel, now: datetime) -> Checked:
     """Ask the provider whether the account works, and keep the answer. Never raises for the provider's sake."""
+    checked = ask(channel)
+    keep_check(channel, checked, now)
+    return checked
+
+
+def ask(channel: Channel) -> Checked:
+    """Ask the provider, by an adapter of its own; nothing is kept."""
     try:
         adapter = adapter_class(channel.adapter)(account_of(channel))
         try:
-            checked = adapter.check()
+            return adapter.check()
         finally:
             adapter.close()
     except NotImplementedError:
-        checked = Checked(ok=True, text=_("This adapter has nothing to test."))
+        return Checked(ok=True, text=_("This adapter has nothing to test."))
     except Exception as error:  # a vendor's client may raise anything; the admin must see what
-        checked = Checked(ok=False, text=f"{type(error).__name__}: {error}"[:500])
+        return Checked(ok=False, text=f"{type(error).__name__}: {error}"[:500])
+
+
+def keep_check(channel: Channel, checked: Checked, now: datetime) -> None:
+    """The answer stays on the channel's page."""
     channel.last_checked_at = now
     channel.last_check = {"ok": checked.ok, "text": str(checked.text), "facts": dict(checked.facts)}
     Channel.objects.filter(pk=channel.pk).update(last_checked_at=now, last_check=channel.last_check)
-    return checked

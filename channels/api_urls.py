@@ -23,6 +23,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("kol-accounts/<int:pk>/", kol.OneKolAccount.as_view(), name="kol_account"),
     path("kol-ranking/", kol.KolRanking.as_view(), name="kol_ranking"),
     path("daily-reports/", money.Reports.as_view(), name="daily_reports"),
+    path("spend/sheet/", money.Sheet.as_view(), name="spend_sheet"),
     path("spend/", money.Spend.as_view(), name="spend"),
     path("wallets/", money.Wallets.as_view(), name="wallets"),
     path("wallet-entries/", money.WalletEntries.as_view(), name="wallet_entries"),

@@ -9,6 +9,7 @@ class ChannelsConfig(AppConfig):
 
     def ready(self) -> None:
         from audiences import jobs
+        from audiences.access import Role
         from audiences.registers import (
             Follower,
             NavigationEntry,
@@ -51,4 +52,10 @@ class ChannelsConfig(AppConfig):
         ):
             entry = NavigationEntry(label, f"channels:{name}", icon, 200 + 10 * position, group=group)
             navigation.add(f"channels.{name}", entry)
+        entry = NavigationEntry(
+            _("Daily push"), "channels:pushes", "send", 225, (Role.CHANNEL_ADMIN,), group=group
+        )
+        navigation.add("channels.pushes", entry)
         home_cards.add("channels.troubles", cards.TROUBLES)
+        home_cards.add("channels.pushes", cards.PUSHES)
+        home_cards.add("channels.expiring", cards.EXPIRING)

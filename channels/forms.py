@@ -1,10 +1,11 @@
 """Forms of the channel screens. The adapter's own fields are built from what it declares."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import forms
+from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -13,7 +14,7 @@ from audiences.models import Brand
 from channels.accounts import Values, clean_values
 from channels.adapters import adapter_choices
 from channels.adapters.base import BaseAdapter, Setting
-from channels.models import Channel, ChannelCapacity, PlatformRule
+from channels.models import Channel, ChannelCapacity, Employee, PlatformRule
 from channels.platform_rules import KEYS, clean_value
 
 
@@ -54,6 +55,25 @@ class AdapterSettingsForm(forms.Form):
             for name, texts in error.message_dict.items():
                 self.add_error(None if name == "__all__" else name, texts)
         return cleaned
+
+
+class RotationForm(forms.Form):
+    """The secrets of a channel's adapter, all empty; what is left empty stays."""
+
+    prefix = "adapter"
+    force = forms.BooleanField(
+        label=_("Use them even if the test fails"),
+        required=False,
+        help_text=_("Only when the provider cannot be asked now. Wrong ones stop the channel."),
+    )
+
+    def __init__(self, settings: Sequence[Setting], data: Mapping[str, Any] | None = None) -> None:
+        super().__init__(data)
+        for setting in settings:
+            field = _field(setting, "", True)
+            field.required, field.help_text = False, setting.help
+            self.fields[setting.name] = field
+        self.order_fields([*(setting.name for setting in settings), "force"])
 
 
 def _field(setting: Setting, initial: Any, kept: bool) -> forms.Field:
@@ -146,6 +166,40 @@ class CapacityForm(forms.ModelForm[ChannelCapacity]):
         if messages < 0:
             raise ValidationError(gettext("It cannot be less than 0."))
         return messages
+
+
+class EmployeeForm(forms.ModelForm[Employee]):
+    """Somebody who makes a channel's touches by hand, and the log-in by which they see their tasks."""
+
+    class Meta:
+        model = Employee
+        fields = ("name", "external_id", "store", "daily_tasks", "user")
+        labels = {"external_id": _("Number or account"), "user": _("Log-in")}  # noqa: RUF012
+        help_texts = {  # noqa: RUF012
+            "external_id": _("As the platform or your staff list knows the person; unique in the channel."),
+            "user": _("With it the person sees their own tasks on a phone; no role is needed for that."),
+        }
+
+    def __init__(self, channel: Channel, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.instance.channel = channel
+        users = get_user_model().objects.filter(is_active=True).order_by("username")
+        self.fields["user"].queryset = users  # type: ignore[attr-defined]
+
+    def clean_daily_tasks(self) -> int:
+        tasks = int(self.cleaned_data["daily_tasks"])
+        if tasks < 0:
+            raise ValidationError(gettext("It cannot be less than 0."))
+        return tasks
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        same = Employee.objects.filter(
+            channel=self.instance.channel, external_id=cleaned.get("external_id", "")
+        )
+        if same.exclude(pk=self.instance.pk).exists():
+            self.add_error("external_id", gettext("Another employee of this channel has this number."))
+        return cleaned
 
 
 class RuleForm(forms.ModelForm[PlatformRule]):

@@ -8,11 +8,11 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import DataError, InterfaceError, OperationalError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -41,9 +41,19 @@ def store(channel: Channel | int, events: Sequence[Inbound], received_at: dateti
     if not events:
         return 0
     if isinstance(channel, int):
-        return queries.store(channel, _columns(events), received_at)
-    events = reply_rules.judged(channel, events, received_at.date())
-    return queries.store(channel.pk, _columns(events), received_at)
+        channel_id = channel
+    else:
+        channel_id = channel.pk
+        events = reply_rules.judged(channel, events, received_at.date())
+    columns = _columns(events)
+    if connection.in_atomic_block:
+        return queries.store(channel_id, columns, received_at)
+    try:
+        return queries.store(channel_id, columns, received_at)
+    except (OperationalError, InterfaceError):
+        # The server was restarted behind a connection that was kept. Storing twice stores once: try anew.
+        connection.close()
+        return queries.store(channel_id, columns, received_at)
 
 
 def _columns(events: Sequence[Inbound]) -> dict[str, list[Any]]:
@@ -69,19 +79,25 @@ def _columns(events: Sequence[Inbound]) -> dict[str, list[Any]]:
 
 def _key(key: str) -> str:
     """A key longer than the column keeps its identity as a hash."""
-    key = key.replace("\0", "")
+    key = _storable(key)
     return key if len(key) <= 160 else f"{key[:90]}~{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 def _text(text: str, longest: int) -> str:
-    return text.replace("\0", "")[:longest]
+    return _storable(text)[:longest]
+
+
+def _storable(text: str) -> str:
+    """Without what PostgreSQL keeps in no text: NUL, and halves of a character that JSON may carry alone."""
+    text = text.replace("\0", "")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _detail(event: Inbound) -> str:
     detail = dict(event.detail)
     if event.permanent:
         detail["permanent"] = True
-    return json.dumps(detail, default=str, ensure_ascii=False).replace("\\u0000", "")
+    return _storable(json.dumps(detail, default=str, ensure_ascii=False).replace("\\u0000", ""))
 
 
 def take(limit: int, now: datetime | None = None, *, kind: str = "", after: int = 0) -> list[InboxEvent]:
@@ -121,11 +137,11 @@ def mark_ignored(ids: Sequence[int], reason: str) -> int:
 
 def set_aside(event_id: int, error: str, now: datetime | None = None) -> None:
     """This event cannot be handled; it waits for a person, and others go on."""
-    row = InboxEvent.objects.filter(pk=event_id).values_list("channel_id", flat=True).first()
-    if row is None:
-        return
-    InboxEvent.objects.filter(pk=event_id).update(state=InboxEvent.State.POISON, error=error[:2000])
-    counts.count(row, counts.POISON, now=now)
+    # Only one that is still new: another drainer may have done it since this one failed.
+    new = InboxEvent.objects.filter(pk=event_id, state=InboxEvent.State.NEW)
+    if new.update(state=InboxEvent.State.POISON, error=error.replace("\0", "")[:2000]):
+        channel_id = InboxEvent.objects.values_list("channel_id", flat=True).get(pk=event_id)
+        counts.count(channel_id, counts.POISON, now=now)
 
 
 def replay(ids: Iterable[int], now: datetime | None = None) -> int:
@@ -141,8 +157,9 @@ def replay(ids: Iterable[int], now: datetime | None = None) -> int:
         if "request" in event.detail:
             done += _parse_again(event, now)
         else:
-            InboxEvent.objects.filter(pk=event.pk).update(state=InboxEvent.State.NEW, error="")
-            done += 1
+            done += InboxEvent.objects.filter(pk=event.pk, state=InboxEvent.State.POISON).update(
+                state=InboxEvent.State.NEW, error=""
+            )
     return done
 
 
@@ -153,13 +170,13 @@ def _parse_again(event: InboxEvent, now: datetime) -> int:
         )
         with transaction.atomic():
             store(event.channel, reply.events, event.received_at)
-            InboxEvent.objects.filter(pk=event.pk).update(
+            moved = InboxEvent.objects.filter(pk=event.pk, state=InboxEvent.State.POISON).update(
                 state=InboxEvent.State.DRAINED, drained_at=now, error="", detail={"events": len(reply.events)}
             )
     except Exception as error:  # whatever the parser raises belongs on the row, for the admin
         InboxEvent.objects.filter(pk=event.pk).update(error=_error_text(error))
         return 0
-    return 1
+    return moved
 
 
 def erasing(customer_id: int) -> None:
@@ -177,9 +194,14 @@ def receive(channel: Channel, request: InboundRequest, now: datetime) -> Inbound
     """
     try:
         reply = adapter_for(channel).parse_inbound(request)
-        # One statement is a transaction of its own; only inside another one it needs a mark to go back to.
-        with transaction.atomic() if connection.in_atomic_block else nullcontext():
-            store(channel, reply.events, now)
+        try:
+            _store_marked(channel, reply.events, now)
+        except DataError as error:
+            # One of them holds what no column takes: the others are stored, and the request is kept for it.
+            for event in reply.events if len(reply.events) > 1 else ():
+                with suppress(DataError):
+                    _store_marked(channel, [event], now)
+            keep_unread(channel.pk, request, error, now)
         return reply
     except BadSignature:
         counts.count(channel.pk, counts.BAD_SIGNATURE, now=now)
@@ -189,6 +211,12 @@ def receive(channel: Channel, request: InboundRequest, now: datetime) -> Inbound
     except Exception as error:  # a parser's bug or a provider's news: keep it, tell it, go on
         keep_unread(channel.pk, request, error, now)
         return InboundReply()
+
+
+def _store_marked(channel: Channel, events: Sequence[Inbound], now: datetime) -> None:
+    """One statement is a transaction of its own; only inside another one it needs a mark to go back to."""
+    with transaction.atomic() if connection.in_atomic_block else nullcontext():
+        store(channel, events, now)
 
 
 def keep_unread(channel_id: int, request: InboundRequest, error: Exception, now: datetime) -> None:

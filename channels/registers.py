@@ -1,7 +1,9 @@
 """Registers that later apps fill for channels."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
 from django.http import HttpRequest
@@ -19,3 +21,33 @@ class HealthPanel:
 
 
 health_panels: Register[HealthPanel] = Register("channel health panel")
+
+
+@dataclass(frozen=True, slots=True)
+class OwnUse:
+    """What we ourselves handed over on a channel on a day of the installation's zone, as it is billed.
+
+    ``messages`` counts parts; ``cost`` is in the channel's currency, unrounded.
+    """
+
+    channel_id: int
+    day: date
+    messages: int
+    cost: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class FlightBudget:
+    """Money of running campaigns on one channel: in all, spent up to a day, and what the calendar would have."""
+
+    channel_id: int
+    currency: str
+    amount: Decimal
+    spent: Decimal
+    expected: Decimal
+
+
+own_use: Register[Callable[[Mapping[int, date]], Sequence[OwnUse]]] = Register("source of own use")
+"""Called with channel → first day wanted."""
+flight_budgets: Register[Callable[[date], Sequence[FlightBudget]]] = Register("source of flight budgets")
+"""Called with the day at whose end the budgets are looked at."""

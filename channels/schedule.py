@@ -28,4 +28,9 @@ BEAT: dict[str, dict[str, Any]] = {
         "schedule": 3600.0,
         "options": {"expires": 3600},
     },
+    "channels-push-spend-sheet": {
+        "task": "channels.tasks.push_spend_sheet",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
 }

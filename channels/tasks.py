@@ -5,7 +5,7 @@ import logging
 from celery import shared_task
 from django.utils import timezone
 
-from channels import audience_sync, daily_reports, employees, flights
+from channels import audience_sync, consumption, daily_reports, employees, flights, pushing
 
 logger = logging.getLogger(__name__)
 
@@ -39,9 +39,16 @@ def fetch_reports() -> None:
     for channel_id, done in daily_reports.fetch_all(timezone.now()).items():
         if isinstance(done, str):
             logger.warning("reports of channel %s: %s", channel_id, done)
+    consumption.accrue(timezone.now())
 
 
 @shared_task
 def sync_employees() -> None:
     """Employees, their customers, tags and groups, as the providers have them."""
     employees.sync_all(timezone.now())
+
+
+@shared_task
+def push_spend_sheet() -> None:
+    """The daily spend sheet to whom it is due and was not sent today."""
+    pushing.push_due(timezone.now())

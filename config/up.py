@@ -51,6 +51,21 @@ def _is_free(host: str, port: int) -> bool:
     return True
 
 
+def web_command(address: str, application: str = "config.wsgi:application") -> list[str]:
+    """The web as it runs here: a few processes of a few threads each."""
+    return [
+        sys.executable, "-m", "gunicorn", application,
+        "--bind", address,
+        "--worker-class", "gthread",
+        "--workers", os.environ.get("EVENREACH_WEB_WORKERS", "2"),
+        "--threads", os.environ.get("EVENREACH_WEB_THREADS", "6"),
+        "--timeout", "120",
+        "--graceful-timeout", "10",
+        "--log-level", "warning",
+        "--no-control-socket",
+    ]  # fmt: skip
+
+
 class Up:
     def __init__(self, host: str, port: int | None, demo: bool, say: Callable[[str], None]) -> None:
         self.host, self.wanted_port, self.demo, self.say = host, port, demo, say
@@ -176,17 +191,7 @@ class Up:
         plan += [
             Child(
                 "web",
-                [
-                    sys.executable, "-m", "gunicorn", "config.wsgi:application",
-                    "--bind", address,
-                    "--worker-class", "gthread",
-                    "--workers", os.environ.get("EVENREACH_WEB_WORKERS", "2"),
-                    "--threads", os.environ.get("EVENREACH_WEB_THREADS", "6"),
-                    "--timeout", "120",
-                    "--graceful-timeout", "10",
-                    "--log-level", "warning",
-                    "--no-control-socket",
-                ],
+                web_command(address),
                 shared,
                 # Its own workers follow only if it may end in order.
                 on_parent_death=signal.SIGTERM,

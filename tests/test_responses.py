@@ -104,6 +104,21 @@ def test_an_opt_out_withdraws_consent_and_closes_the_medium_in_every_campaign():
     assert Suppression.objects.exists()
 
 
+def test_who_withdraws_another_medium_on_the_preference_page_gets_nothing_more_by_it():
+    mail, text = make.channel(), make.channel("sms")
+    people = make.customers(1, ("email", "sms"))
+    found = make.campaign([mail, text], touches=2, exit_on=[])
+    make.released(found, people, touches=2)
+    dispatch.dispatch_channel(mail.pk, now=NOW)
+    told(
+        mail, "opt_out", reference=f"ref-{Attempt.objects.get().id}",
+        detail={"source": "preference centre", "withdrawn": [f"{mail.brand_id}:sms"]},
+    )  # fmt: skip
+    responses.drain(now=LATER)
+    assert make.states(None, channel_id=text.pk) == {"gap:opted_out": 2}
+    assert make.states(None, channel_id=mail.pk) == {"sent": 1, "planned": 1}
+
+
 def test_an_opt_out_of_a_stranger_is_remembered_for_the_day_we_load_them():
     channel = make.channel("sms")
     told(channel, "opt_out", identity_kind="phone", identity_value="+8613900001111")

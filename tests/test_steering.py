@@ -178,6 +178,11 @@ def test_a_held_call_is_a_task_of_an_employee_and_the_report_settles_it():
     first, second, third, _fourth = PeopleTask.objects.order_by("id")
     people_tasks.report(first, reached=True, outcome="interested", now=NOW + HOUR)
     people_tasks.report(second, reached=False, outcome="no answer", now=NOW + HOUR)
+    assert make.states(found) == {"held": 4}
+    assert (
+        people_tasks.make(NOW + HOUR + MINUTE) == 0
+    )  # it may still be taken back, and is nobody else's task
+    assert people_tasks.settle_due(NOW + HOUR + people_tasks.UNDO) == 2
     assert make.states(found) == {"sent": 1, "gap:unconfirmed": 1, "held": 2}
     with pytest.raises(people_tasks.AlreadyDone):
         people_tasks.report(first, reached=True, outcome="again", now=NOW)

@@ -5,7 +5,13 @@ from typing import Any
 from django.http import HttpResponse, StreamingHttpResponse
 from django.utils.translation import gettext as _
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, inline_serializer
+from drf_spectacular.utils import (
+    OpenApiParameter,
+    OpenApiResponse,
+    extend_schema,
+    extend_schema_field,
+    inline_serializer,
+)
 from rest_framework import generics, serializers
 from rest_framework.exceptions import NotFound, PermissionDenied
 from rest_framework.parsers import MultiPartParser
@@ -260,11 +266,31 @@ class Kinds(Guarded, APIView):
         )
 
 
+@extend_schema_field(
+    {"type": "array", "items": {"type": "object", "additionalProperties": {}}, "minItems": 1,
+     "maxItems": batches.LARGEST_CALL}
+)  # fmt: skip
+class RowsField(serializers.Field[Any, Any, Any, Any]):
+    """A list of objects, looked at once: what their values are is for the load to say, row by row."""
+
+    def to_internal_value(self, data: Any) -> list[dict[str, Any]]:
+        if not isinstance(data, list) or not data:
+            raise serializers.ValidationError(_("A list of at least one row is wanted."))
+        if len(data) > batches.LARGEST_CALL:
+            raise serializers.ValidationError(
+                _("One call takes %(n)s rows; send several, or a file.") % {"n": f"{batches.LARGEST_CALL:,}"}
+            )
+        for n, row in enumerate(data, 1):
+            if not isinstance(row, dict):
+                raise serializers.ValidationError(_("Row %(n)s is not an object.") % {"n": n})
+        return data
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
 class BatchRowsSerializer(ImportOptionsSerializer):
-    rows = serializers.ListField(
-        child=serializers.DictField(), allow_empty=False, max_length=batches.LARGEST_CALL,
-        help_text="Objects whose keys are the columns of the kind.",
-    )  # fmt: skip
+    rows = RowsField(help_text="Objects whose keys are the columns of the kind.")
 
 
 class BatchLoadedSerializer(serializers.Serializer[Any]):

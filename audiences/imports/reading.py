@@ -76,6 +76,11 @@ class Source:
             self.encoding, self.encoding
         )
 
+    @property
+    def few(self) -> bool:
+        """Whether the rows are those of one call, and so no more than :data:`LARGEST_CALL` of batches."""
+        return False
+
     def blocks(self) -> Iterator[str]:
         raise NotImplementedError
 
@@ -103,7 +108,8 @@ class Source:
 
     def _line(self, line: int, cells: list[str]) -> str | None:
         """COPY text of one row; None if it is blank or no row."""
-        if not "".join(cells).strip():
+        text = "\t".join(cells)
+        if not text.strip():
             return None
         if len(cells) != len(self.header):
             self._refuse(
@@ -113,7 +119,9 @@ class Source:
                 cells,
             )
             return None
-        text = "\t".join(map(_escape, cells))
+        # Most rows hold nothing that COPY would take for its own: seen at once over the whole row.
+        if text.count("\t") >= len(cells) or _MARKED.search(text):
+            text = "\t".join(map(_escape, cells))
         if UNREADABLE in text or "\0" in text:
             self._refuse(
                 line,
@@ -375,11 +383,15 @@ class _Workbook(Source):
 class _Rows(Source):
     rows: Sequence[Mapping[str, Any]] = ()
 
+    @property
+    def few(self) -> bool:
+        return True
+
     def blocks(self) -> Iterator[str]:
-        found = []
+        found, known = [], set(self.header)
         for line, row in enumerate(self.rows, 1):
-            given = {str(name).strip(): value for name, value in row.items()}
-            cells = [_cell(given.get(name)) for name in self.header]
+            given = row if row.keys() <= known else {str(name).strip(): value for name, value in row.items()}
+            cells = [value if type(value) is str else _cell(value) for value in map(given.get, self.header)]
             if (text := self._line(line, cells)) is not None:
                 found.append(text)
         if found:
@@ -468,6 +480,7 @@ def _unescape(cell: str) -> str:
 
 
 _SPECIAL = re.compile(r"[\\\t\n\r]")
+_MARKED = re.compile(r"[\\\n\r']")
 _UNESCAPE = re.compile(r"\\(.)")
 
 GZIP_FAULTS = (gzip.BadGzipFile, EOFError, zlib.error)

@@ -1,6 +1,7 @@
 """Two tables per load: ``{raw}`` holds the cells as read, ``{rows}`` the typed values; ``{bad}`` what is wrong.
 
-They are unlogged and made in the load's own transaction, so a load that dies leaves none behind.
+They are unlogged and made in the load's own transaction, so a load that dies leaves none behind. Those of a call
+are temporary: an unlogged table is written to the disk when it is made, which costs more than loading its rows.
 """
 
 import datetime as dt
@@ -55,6 +56,11 @@ class Staged:
         """A name for a table of the kind's own, which also goes with the load: ``{work:name}`` in SQL."""
         return f"import_{self.batch.pk}_{name}"
 
+    @property
+    def table_kind(self) -> str:
+        """How working tables are made: ``CREATE {table_kind} TABLE``. Only unlogged ones are read in parallel."""
+        return "TEMPORARY" if self.source.few else "UNLOGGED"
+
     def has(self, *columns: str) -> bool:
         """Whether the file brings at least one of these columns."""
         return any(column in self.mapping for column in columns)
@@ -73,7 +79,7 @@ class Staged:
 
     def table(self, name: str, sql: str, index: str = "", **params: Any) -> int:
         """Make the working table ``{work:name}`` from a query and analyse it; returns its row count."""
-        made = self.execute(f"CREATE UNLOGGED TABLE {self.work(name)} AS {sql}", **params)
+        made = self.execute(f"CREATE {self.table_kind} TABLE {self.work(name)} AS {sql}", **params)
         if index:
             self.execute(f"CREATE INDEX ON {self.work(name)} ({index})")
         self.execute(f"ANALYZE {self.work(name)}")
@@ -136,8 +142,8 @@ def drop(staged: Staged) -> None:
     """Remove every table of this load."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname LIKE %s AND relnamespace = "
-            "current_schema()::regnamespace",
+            "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname LIKE %s AND relnamespace IN "
+            "(current_schema()::regnamespace, pg_my_temp_schema())",
             [f"import\\_{staged.batch.pk}\\_%"],
         )
         for (name,) in cursor.fetchall():
@@ -148,9 +154,10 @@ def _copy(staged: Staged) -> None:
     names = ", ".join(f"c{n}" for n in range(len(staged.source.header)))
     with connection.cursor() as cursor:
         columns = ", ".join(f"c{n} text" for n in range(len(staged.source.header)))
-        cursor.execute(f"CREATE UNLOGGED TABLE {staged.raw} (line bigint, {columns})")
+        cursor.execute(f"CREATE {staged.table_kind} TABLE {staged.raw} (line bigint, {columns})")
         cursor.execute(
-            f"CREATE UNLOGGED TABLE {staged.bad} (line bigint, column_name text, value text, reason text)"
+            f"CREATE {staged.table_kind} TABLE {staged.bad}"
+            " (line bigint, column_name text, value text, reason text)"
         )
         with cursor.copy(f"COPY {staged.raw} (line, {names}) FROM STDIN") as copy:  # type: ignore[attr-defined]
             for block in staged.source.blocks():
@@ -195,7 +202,7 @@ def _type(staged: Staged) -> None:
         values.append(f"{_extra(staged.others)} AS extra")
         names.append("extra")
     staged.execute(
-        f"""CREATE UNLOGGED TABLE {{rows}} AS
+        f"""CREATE {staged.table_kind} TABLE {{rows}} AS
         SELECT {", ".join(names)}, ({" OR ".join(wanting) or "false"}) AS broken
         FROM (SELECT {", ".join(values)} FROM (SELECT {", ".join(trims)} FROM {{raw}} x OFFSET 0) t OFFSET 0) v"""
     )

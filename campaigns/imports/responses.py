@@ -86,11 +86,12 @@ def load(staged: Staged) -> dict[str, int]:
 
 def stored(staged: Staged) -> dict[str, Any]:
     """The values of these responses as they stand in our table."""
+    # Joined by the response's own key: whatever the planner thinks of a fresh table, that is its unique index.
     found = staged.fetch(
-        """SELECT coalesce(sum(r.value), 0) FROM campaigns_response r
-        JOIN campaigns_campaign c ON c.id = r.campaign_id
-        JOIN (SELECT DISTINCT campaign, source_key FROM {work:keyed}) k
-            ON k.campaign = c.number AND r.source_key = c.id || ':' || k.source_key AND r.source = 'import'"""
+        """SELECT coalesce(sum(r.value), 0) FROM (
+            SELECT DISTINCT c.id || ':' || k.source_key AS source_key
+            FROM {work:keyed} k JOIN campaigns_campaign c ON c.number = k.campaign AND c.brand_id = %(brand)s
+        ) told JOIN campaigns_response r ON r.source = 'import' AND r.source_key = told.source_key"""
     )
     return {"value": found[0][0]}
 

@@ -219,9 +219,17 @@ class PeopleTask(models.Model):
     state = models.CharField(max_length=8, choices=State, default=State.OPEN)
     outcome = models.CharField(max_length=40, blank=True)
     done_at = models.DateTimeField(null=True, blank=True)
+    settles_at = models.DateTimeField(null=True, blank=True)  # reported, and until then it can be taken back
 
     class Meta:
-        indexes = (models.Index(fields=("employee", "state", "due_at"), name="people_task_by_employee"),)
+        indexes = (
+            models.Index(fields=("employee", "state", "due_at"), name="people_task_by_employee"),
+            models.Index(
+                fields=("settles_at",),
+                name="people_task_to_settle",
+                condition=models.Q(settles_at__isnull=False),
+            ),
+        )
 
     def __str__(self) -> str:
         return self.title

@@ -5,19 +5,23 @@ from datetime import datetime
 
 from django.db import connection
 
-# Employees of the channel share them evenly; without employees anybody may take them.
+# Employees of the channel share them evenly; without employees anybody may take them. A channel worked by hand is
+# worked by its employees whatever its medium: visits of a store, an event, letters.
 CALLS = """
 WITH held AS (
     SELECT a.campaign_id, a.touch_id, a.channel_id, a.customer_id, t.deadline_at, c.name AS campaign, p.name AS person,
            row_number() OVER (PARTITION BY a.channel_id ORDER BY a.id) AS turn
     FROM campaigns_attempt a
     JOIN campaigns_touch t ON t.campaign_id = a.campaign_id AND t.id = a.touch_id
-    JOIN channels_channel ch ON ch.id = a.channel_id AND ch.medium = ANY (%(media)s)
+    JOIN channels_channel ch ON ch.id = a.channel_id AND (
+        ch.medium = ANY (%(media)s)
+        OR ch.adapter = 'manual'
+            AND EXISTS (SELECT FROM channels_employee e WHERE e.channel_id = ch.id AND e.left_at IS NULL))
     JOIN campaigns_campaign c ON c.id = a.campaign_id
     JOIN audiences_customer p ON p.id = a.customer_id
     WHERE a.state = 'held' AND NOT EXISTS (
         SELECT FROM campaigns_peopletask x WHERE x.campaign_id = a.campaign_id AND x.touch_id = a.touch_id
-          AND x.state = 'open')
+          AND (x.state = 'open' OR x.settles_at IS NOT NULL))
     ORDER BY a.id LIMIT %(limit)s
 ),
 staff AS (
@@ -48,9 +52,11 @@ WHERE x.state = 'open' AND x.touch_id IS NOT NULL AND NOT EXISTS (
     SELECT FROM campaigns_touch t WHERE t.campaign_id = x.campaign_id AND t.id = x.touch_id AND t.state = 'held')
 """
 
+# Also one whose deadline has passed meanwhile: what was reported counts.
 HELD_OF = """
 SELECT campaign_id, id FROM campaigns_attempt
-WHERE campaign_id = %(campaign)s AND touch_id = %(touch)s AND state = 'held'
+WHERE campaign_id = %(campaign)s AND touch_id = %(touch)s AND state IN ('held', 'expired', 'unknown')
+ORDER BY n DESC LIMIT 1
 """
 
 

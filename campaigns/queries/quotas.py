@@ -1,7 +1,7 @@
 """How many messages of a day are taken, on channels that have a limit."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from django.db import connection
@@ -22,6 +22,27 @@ UPDATE campaigns_day_count c SET taken = greatest(0, c.taken + t.n)
 FROM unnest(%(campaigns)s::bigint[], %(numbers)s::integer[]) AS t (campaign_id, n)
 WHERE c.channel_id = %(channel)s AND c.day = %(day)s AND c.campaign_id = t.campaign_id
 """
+
+TAKEN = "SELECT campaign_id, taken FROM campaigns_day_count WHERE channel_id = %(channel)s AND day = %(day)s"
+# Counted by the hour, so that a page never walks through attempts.
+STARTED = """
+SELECT coalesce(sum(n), 0) FROM channels_channelcount
+WHERE channel_id = %(channel)s AND hour >= %(begin)s AND hour < %(end)s AND name IN ('accepted', 'held', 'unknown')
+"""
+
+
+def taken(channel_id: int, day: date) -> dict[int, int]:
+    """Campaign (0: the channel) → messages claimed on that day, of what is limited."""
+    with connection.cursor() as cursor:
+        cursor.execute(TAKEN, {"channel": channel_id, "day": day})
+        return dict(cursor.fetchall())
+
+
+def started(channel_id: int, begin: datetime, end: datetime) -> int:
+    """Messages handed over in a span of whole hours, limited or not."""
+    with connection.cursor() as cursor:
+        cursor.execute(STARTED, {"channel": channel_id, "begin": begin, "end": end})
+        return int(cursor.fetchone()[0])
 
 
 def hold(channel_id: int, day: date, campaigns: Sequence[int]) -> dict[int, int]:

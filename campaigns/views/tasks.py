@@ -2,79 +2,99 @@
 
 import csv
 from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import cast
 
 from django.contrib import messages
+from django.contrib.auth.models import AbstractUser
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST, require_safe
 
-from audiences.access import ANYBODY, Role, needs
+from audiences.access import Role, needs
 from campaigns import contacts, kol, manual, people_tasks
+from campaigns.at_work import at_work, employees_of, may_see, only_employee
 from campaigns.models import Campaign, PeopleTask
 from channels import kol as posts
 from channels.models import Channel, Employee, KolPlacement
 
 PAGE = 50
 
-REACHED = (
-    ("interested", gettext_lazy("Interested")),
-    ("reached", gettext_lazy("Told, no answer yet")),
-    ("not_interested", gettext_lazy("Not interested")),
-    ("call_back", gettext_lazy("Call back later")),
-)
-MISSED = (
-    ("no_answer", gettext_lazy("No answer")),
-    ("wrong_number", gettext_lazy("Wrong number")),
-    ("refused", gettext_lazy("Does not want to be called")),
-)
+LATE, TODAY, LATER = "late", "today", "later"
 
 
-@needs(*ANYBODY)
+@at_work
 @require_safe
 def tasks(request: HttpRequest) -> HttpResponse:
-    """Open tasks, the most urgent first; those of one employee, or all."""
+    """Open tasks, the most urgent first, late ones above those of today; those of one employee, or all."""
+    user, now = cast(AbstractUser, request.user), timezone.now()
     wanted = request.GET.get("of", "")
     state = request.GET.get("state", PeopleTask.State.OPEN)
     found = PeopleTask.objects.select_related("channel", "customer", "employee")
-    own = Employee.objects.filter(user_id=request.user.pk or 0, left_at=None).first()
-    if wanted == "all" or (own is None and not wanted):
-        chosen = "all"
+    own, limited = employees_of(user), only_employee(user)
+    if limited or (own and wanted in ("", "mine")):
+        chosen = "mine"
+        found = found.filter(employee__in=own)
     elif wanted.isdecimal():
         chosen = wanted
         found = found.filter(employee_id=int(wanted))
     else:
-        chosen = "mine"
-        found = found.filter(employee=own)
+        chosen = "all"
     if state in PeopleTask.State.values:
         found = found.filter(state=state)
     page = Paginator(found.order_by("due_at", "pk"), PAGE).get_page(request.GET.get("page"))
     campaigns = Campaign.objects.in_bulk({task.campaign_id for task in page if task.campaign_id})
+    just = request.GET.get("just", "")
+    undoable = PeopleTask.objects.filter(pk=just).first() if just.isdecimal() else None
+    if undoable and not (people_tasks.can_undo(undoable, now) and may_see(user, undoable)):
+        undoable = None
     return render(
         request,
         "campaigns/tasks.html",
         {
             "page": page,
-            "rows": [{"task": task, "campaign": campaigns.get(task.campaign_id or 0)} for task in page],
+            "rows": [
+                {"task": task, "campaign": campaigns.get(task.campaign_id or 0), "when": _when(task, now)}
+                for task in page
+            ],
             "chosen": chosen,
             "own": own,
+            "limited": limited,
             "state": state,
             "states": PeopleTask.State.choices,
-            "employees": Employee.objects.filter(left_at=None).order_by("name")[:200],
-            "now": timezone.now(),
+            "employees": [] if limited else Employee.objects.filter(left_at=None).order_by("name")[:200],
+            "undoable": undoable,
+            "undoable_outcome": people_tasks.OUTCOMES.get(undoable.outcome, "") if undoable else "",
         },
     )
 
 
-@needs(*ANYBODY)
+def _when(task: PeopleTask, now: datetime) -> str:
+    if task.state != PeopleTask.State.OPEN:
+        return ""
+    if task.due_at < now:
+        return LATE
+    return TODAY if timezone.localdate(task.due_at) <= timezone.localdate(now) else LATER
+
+
+def _of(request: HttpRequest, pk: int) -> PeopleTask:
+    """The task, if this person may see it; another's does not exist for an employee."""
+    found = get_object_or_404(PeopleTask.objects.select_related("channel", "customer", "employee"), pk=pk)
+    if not may_see(cast(AbstractUser, request.user), found):
+        raise Http404
+    return found
+
+
+@at_work
 @require_safe
 def task(request: HttpRequest, pk: int) -> HttpResponse:
     """One task: whom, why, what to say, and the buttons that close it."""
-    found = get_object_or_404(PeopleTask.objects.select_related("channel", "customer", "employee"), pk=pk)
+    found, now = _of(request, pk), timezone.now()
     campaign = Campaign.objects.filter(pk=found.campaign_id or 0).first()
     post = kol.of_task(found)
     return render(
@@ -86,38 +106,53 @@ def task(request: HttpRequest, pk: int) -> HttpResponse:
             "post": post,
             "tracked_url": posts.tracked_url(post) if post else "",
             "words": contacts.to_say(found),
-            "reached": REACHED,
-            "missed": MISSED,
-            "late": found.state == PeopleTask.State.OPEN and found.due_at < timezone.now(),
+            "good": people_tasks.choices(found)[0],
+            "bad": people_tasks.choices(found)[1],
+            "outcome": people_tasks.OUTCOMES.get(found.outcome, found.outcome),
+            "late": found.state == PeopleTask.State.OPEN and found.due_at < now,
+            "can_undo": people_tasks.can_undo(found, now),
         },
     )
 
 
-@needs(*ANYBODY)
+@at_work
 @require_POST
 def report(request: HttpRequest, pk: int) -> HttpResponse:
-    """Closes a task with its outcome."""
-    found = get_object_or_404(PeopleTask, pk=pk)
+    """Closes a task with its outcome; the list then offers to take it back."""
+    found = _of(request, pk)
     outcome = request.POST.get("outcome", "")
     if post := kol.of_task(found):
         return _report_post(request, post, outcome)
-    outcomes = {**dict(REACHED), **dict(MISSED)}
-    if outcome not in outcomes:
+    good, bad = (dict(told) for told in people_tasks.choices(found))
+    if outcome not in good | bad:
         messages.error(request, _("Choose what became of it."))
         return redirect("campaigns:task", pk)
     try:
         people_tasks.report(
             found,
-            reached=outcome in dict(REACHED),
+            reached=outcome in good,
             outcome=outcome,
             note=request.POST.get("note", "").strip()[:2000],
             now=timezone.now(),
         )
     except people_tasks.AlreadyDone as error:
         messages.warning(request, str(error))
+        return redirect("campaigns:tasks")
+    return redirect(reverse("campaigns:tasks") + f"?just={pk}")
+
+
+@at_work
+@require_POST
+def undo(request: HttpRequest, pk: int) -> HttpResponse:
+    """Takes a report back while it has not taken force."""
+    found = _of(request, pk)
+    try:
+        people_tasks.undo(found, timezone.now())
+    except people_tasks.TooLate as error:
+        messages.warning(request, str(error))
     else:
-        messages.success(request, _("Noted: %(outcome)s") % {"outcome": outcomes[outcome]})
-    return redirect("campaigns:tasks")
+        messages.success(request, _("Taken back: the task is open again."))
+    return redirect("campaigns:task", pk)
 
 
 def _report_post(request: HttpRequest, post: KolPlacement, outcome: str) -> HttpResponse:

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from channels import wallets
+from channels import spend_sheet, wallets
 from channels.api.channels import Guarded
 from channels.models import DailyReport, WalletEntry
 from channels.queries import money
@@ -100,6 +100,45 @@ class Spend(Guarded, APIView):
         return Response(
             SpendSerializer([dict(zip(names, row, strict=False)) for row in rows], many=True).data
         )
+
+
+class SheetLineSerializer(serializers.Serializer[Any]):
+    """``balance`` is null for an account without a wallet; ``pace`` is 1 when spending as evenly as planned."""
+
+    channel = serializers.IntegerField(source="channel.pk")
+    unit = serializers.CharField()
+    balance = serializers.DecimalField(max_digits=18, decimal_places=4, allow_null=True)
+    difference = serializers.DecimalField(max_digits=18, decimal_places=4, allow_null=True)
+    top_up = serializers.DecimalField(max_digits=18, decimal_places=4)
+    bonus = serializers.DecimalField(max_digits=18, decimal_places=4)
+    cash_consumption = serializers.DecimalField(max_digits=18, decimal_places=4, source="cash")
+    bonus_consumption = serializers.DecimalField(max_digits=18, decimal_places=4, source="from_bonus")
+    budget = serializers.DecimalField(
+        max_digits=18, decimal_places=4, source="budget.amount", allow_null=True, default=None
+    )
+    spent = serializers.DecimalField(
+        max_digits=24, decimal_places=6, source="budget.spent", allow_null=True, default=None
+    )
+    pace = serializers.FloatField(allow_null=True)
+    days_left = serializers.IntegerField(allow_null=True)
+    warnings = serializers.ListField(child=serializers.CharField())
+
+
+class Sheet(Guarded, APIView):
+    """The daily spend sheet: every account on one day, yesterday unless told."""
+
+    write_roles = ()
+
+    @extend_schema(
+        operation_id="spend_sheet",
+        responses=SheetLineSerializer(many=True),
+        parameters=[OpenApiParameter("day_to", OpenApiTypes.DATE)],
+    )
+    def get(self, request: Request) -> Response:
+        asked = SpanSerializer(data=request.query_params)
+        asked.is_valid(raise_exception=True)
+        day = asked.validated_data.get("day_to") or timezone.localdate() - timedelta(days=1)
+        return Response(SheetLineSerializer(spend_sheet.sheet(day).lines, many=True).data)
 
 
 class WalletSerializer(serializers.Serializer[Any]):

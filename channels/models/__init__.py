@@ -18,6 +18,7 @@ from channels.models.platform import (
     WalletEntry,
     WalletStatement,
 )
+from channels.models.push import PushDestination, SpendPush
 
 __all__ = [
     "Channel",
@@ -37,6 +38,8 @@ __all__ = [
     "PlatformAudienceMember",
     "PlatformRemoval",
     "PlatformRule",
+    "PushDestination",
+    "SpendPush",
     "WalletEntry",
     "WalletStatement",
 ]

@@ -11,7 +11,9 @@ from channels.credentials import EncryptedJSONField
 from channels.vocabulary import Domain, Guarantee, Observability, PriceModel
 
 
-@pghistory.track(exclude=["credentials", "inbound_secret", "last_checked_at", "last_check"])
+@pghistory.track(
+    exclude=["credentials", "credentials_changed_at", "inbound_secret", "last_checked_at", "last_check"]
+)
 class Channel(models.Model):
     """An account. Prices in ``currency``, numeric(14,6), unrounded; a message of two parts costs two.
 
@@ -39,6 +41,7 @@ class Channel(models.Model):
         _("settings"), default=dict, blank=True
     )  # what the adapter declares, not secret
     credentials = EncryptedJSONField(_("credentials"), default=dict, blank=True)  # write-only in every screen
+    credentials_changed_at = models.DateTimeField(null=True, blank=True)
     currency = models.CharField(_("currency"), max_length=3, default="CNY")
     price_model = models.CharField(
         _("price model"), max_length=20, choices=PriceModel, default=PriceModel.PER_MESSAGE

@@ -29,6 +29,21 @@ ORDER BY told.position
 ON CONFLICT (channel_id, dedupe_key) DO NOTHING
 """
 
+# One event alone, as most webhooks and every click bring it: plain values, planned in no time.
+STORE_ONE = """
+INSERT INTO channels_inboxevent (
+    channel_id, dedupe_key, kind, outcome, response, reference, campaign_id, touch_id,
+    identity_kind, identity_issuer, identity_value, occurred_at, received_at, machine, value, currency, code,
+    detail, state, error
+)
+VALUES (
+    %(channel)s, %(dedupe_key)s, %(kind)s, %(outcome)s, %(response)s, %(reference)s, %(campaign_id)s, %(touch_id)s,
+    %(identity_kind)s, %(identity_issuer)s, %(identity_value)s, %(occurred_at)s, %(received_at)s, %(machine)s,
+    %(value)s, %(currency)s, %(code)s, %(detail)s, 'new', ''
+)
+ON CONFLICT (channel_id, dedupe_key) DO NOTHING
+"""
+
 SET_ASIDE_RAW = """
 INSERT INTO channels_inboxevent (
     channel_id, dedupe_key, kind, outcome, response, reference, identity_kind, identity_issuer, identity_value,
@@ -63,9 +78,11 @@ UPDATE channels_inboxevent SET state = 'drained', drained_at = %(now)s, error = 
 
 def store(channel_id: int, columns: Mapping[str, Sequence[Any]], received_at: datetime) -> int:
     """The events of one channel that were not stored before, in the order they were told."""
+    params: dict[str, Any] = {"channel": channel_id, "received_at": received_at}
+    alone = len(columns["dedupe_key"]) == 1
+    params |= {name: values[0] for name, values in columns.items()} if alone else columns
     with connection.cursor() as cursor:
-        params: dict[str, Any] = {"channel": channel_id, "received_at": received_at, **columns}
-        cursor.execute(STORE, params)
+        cursor.execute(STORE_ONE if alone else STORE, params)
         return cursor.rowcount
 
 

@@ -53,6 +53,21 @@ WHERE day <= %(last)s AND (%(channel)s::bigint IS NULL OR channel_id = %(channel
 ORDER BY channel_id, unit, day DESC, fetched_at DESC
 """
 
+# By kind on one day, and what went out on the days before it, for each wallet.
+DAY = """
+SELECT channel_id, unit,
+       coalesce(sum(amount) FILTER (WHERE day = %(day)s AND kind = 'top_up'), 0),
+       coalesce(sum(amount) FILTER (WHERE day = %(day)s AND kind = 'bonus'), 0),
+       coalesce(sum(amount) FILTER (WHERE day = %(day)s AND kind = 'cash_consumption'), 0)
+           - coalesce(sum(amount) FILTER (WHERE day = %(day)s AND kind = 'adjustment' AND source_key LIKE 'use:%%'), 0),
+       coalesce(sum(amount) FILTER (WHERE day = %(day)s AND kind = 'bonus_consumption'), 0),
+       coalesce(sum(amount) FILTER (WHERE kind IN ('cash_consumption', 'bonus_consumption')), 0)
+           - coalesce(sum(amount) FILTER (WHERE kind = 'adjustment' AND source_key LIKE 'use:%%'), 0)
+FROM channels_walletentry
+WHERE day BETWEEN %(first)s AND %(day)s
+GROUP BY channel_id, unit
+"""
+
 
 def _all(sql: str, **params: Any) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
@@ -78,3 +93,8 @@ def wallets(last: date, channel_id: int | None) -> list[tuple[Any, ...]]:
 def statements(last: date, channel_id: int | None) -> list[tuple[Any, ...]]:
     """The newest balance told of each channel and unit, with what our entries say for the same day."""
     return _all(STATEMENTS, last=last, channel=channel_id)
+
+
+def day(day: date, first: date) -> list[tuple[Any, ...]]:
+    """One row a channel and unit: top-up, bonus, cash and bonus consumption of a day; consumption since ``first``."""
+    return _all(DAY, day=day, first=first)

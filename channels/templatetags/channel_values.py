@@ -32,7 +32,13 @@ def in_unit(amount: Any, unit: str) -> str:
     """Money with its currency, or a number of messages of a package."""
     if len(unit) == 3 and unit.isupper():
         return money(amount, unit)
-    return f"{decimal(amount, 0)} {unit}"
+    return f"{decimal(amount, 0)} {unit_name(unit)}"
+
+
+@register.filter
+def unit_name(unit: str) -> str:
+    """A currency as it is; the unit of a package in words."""
+    return _("messages") if unit == "messages" else unit
 
 
 @register.filter

@@ -4,7 +4,7 @@ from hmac import compare_digest
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, UnreadablePostError
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
@@ -26,7 +26,10 @@ def inbound(request: HttpRequest, channel_id: int, secret: str) -> HttpResponse:
     if not compare_digest(channel.inbound_secret.encode(), secret.encode()):
         return HttpResponse(status=404)
     now = timezone.now()
-    body = _body(request)
+    try:
+        body = _body(request)
+    except UnreadablePostError:  # it hung up in the middle, and will send it again
+        return HttpResponse(status=400)
     if body is None:
         counts.count(channel.pk, counts.TOO_LARGE, now=now)
         return HttpResponse(status=413)

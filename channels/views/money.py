@@ -8,6 +8,7 @@ from django.shortcuts import render
 from django.utils import timezone
 
 from audiences.access import ANYBODY, needs
+from channels import packages, spend_sheet
 from channels import wallets as rules
 from channels.models import Channel, DailyReport, WalletEntry
 from channels.queries import money
@@ -79,6 +80,20 @@ def spend(request: HttpRequest) -> HttpResponse:
 
 
 @needs(*ANYBODY)
+def sheet(request: HttpRequest) -> HttpResponse:
+    """Every account on one day: balance, what came in and went out, budget and pace. Yesterday by default."""
+    day = _day(request.GET.get("day", "")) or timezone.localdate() - timedelta(days=1)
+    shown = {
+        "sheet": spend_sheet.sheet(day),
+        "day": day,
+        "before": day - timedelta(days=1),
+        "after": day + timedelta(days=1),
+        "lately": spend_sheet.LATELY,
+    }
+    return render(request, "channels/sheet.html", shown)
+
+
+@needs(*ANYBODY)
 def reports(request: HttpRequest) -> HttpResponse:
     """The rows behind the sheet, every version of them."""
     first, last, channel = _span(request)
@@ -112,6 +127,7 @@ def wallets(request: HttpRequest) -> HttpResponse:
         entries = entries.filter(channel_id=channel)
     shown = {
         "wallets": rules.of_channels(last, channel),
+        "packages": _packages(last, channel),
         "last": last,
         "channel_id": channel,
         "page": Paginator(entries, 50).get_page(request.GET.get("page")),
@@ -119,3 +135,11 @@ def wallets(request: HttpRequest) -> HttpResponse:
         "any": WalletEntry.objects.exists(),
     }
     return render(request, "channels/wallets.html", shown)
+
+
+def _packages(last: date, channel: int | None) -> list[tuple[Channel, packages.Packages]]:
+    """Channels with message packages that have something left or went over."""
+    found = packages.of_channels(last, channel)
+    channels = Channel.objects.in_bulk(found)
+    rows = [(channels[pk], one) for pk, one in found.items() if one.open or one.overdrawn]
+    return sorted(rows, key=lambda row: row[0].name)

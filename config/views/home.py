@@ -2,18 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
+from django.contrib.auth.models import AbstractUser
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext_lazy as _
 
-from audiences.access import ANYBODY, Role, has_role, needs
+from audiences.access import Role, has_role
 from audiences.models import Customer, Segment
 from audiences.registers import home_cards
+from campaigns.at_work import at_work, only_employee
 from campaigns.models import Campaign
 from channels.models import Channel
 
@@ -90,8 +92,15 @@ STEPS = (
 )
 
 
-@needs(*ANYBODY)
+@at_work
 def home(request: HttpRequest) -> HttpResponse:
+    """The first page; who has a log-in only for their tasks is led to these."""
+    if only_employee(cast(AbstractUser, request.user)):
+        return redirect("campaigns:tasks")
+    return _cards(request)
+
+
+def _cards(request: HttpRequest) -> HttpResponse:
     """Cards of all apps in three columns; above them the first ten minutes, until they are done."""
     cards: dict[str, list[str]] = {name: [] for name, *_rest in COLUMNS}
     for card in home_cards:

@@ -183,7 +183,9 @@ def load(staged: Staged) -> dict[str, int]:
         staged.table("faces", _united_faces(staged))
     zone = staged.options.get("zone") or settings.TIME_ZONE
     born = persons.bear(staged, _faces(staged, tangled), tangled, zone=zone)
-    staged.execute("CREATE UNLOGGED TABLE {work:changed} AS SELECT customer_id FROM {work:told}")
+    staged.execute(
+        f"CREATE {staged.table_kind} TABLE {{work:changed}} AS SELECT customer_id FROM {{work:told}}"
+    )
     _update(staged, tangled)
     persons.suppress_newcomers(staged)
     staged.counts["consents"] = permissions.write(staged)

@@ -195,7 +195,7 @@ def resolve_customers(staged: Staged, *, required: bool = True) -> int:
     extra = ", r.extra" if staged.kind.takes_other_columns else ""
     given = [f"r.{name} IS NOT NULL" for name in (*_CLAIMS, "customer_id") if staged.has(name)]
     staged.execute(
-        f"""CREATE UNLOGGED TABLE {{work:resolved}} AS
+        f"""CREATE {staged.table_kind} TABLE {{work:resolved}} AS
         SELECT r.line, {columns}{extra}, r.broken, n.customer_id,
             ({" OR ".join(given) or "false"}) AS names_somebody
         FROM {{rows}} r LEFT JOIN {{work:named}} n USING (line)"""

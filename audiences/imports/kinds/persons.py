@@ -106,7 +106,9 @@ def own(staged: Staged, lines: str = "{rows}") -> bool:
         FROM {work:claims} c WHERE hashtextextended(c.value, c.priority) = ANY (%(hashes)s::bigint[])""",
         hashes=_repeated(staged),
     )
-    staged.execute("CREATE UNLOGGED TABLE {work:tangle} (line bigint PRIMARY KEY, leader bigint NOT NULL)")
+    staged.execute(
+        f"CREATE {staged.table_kind} TABLE {{work:tangle}} (line bigint PRIMARY KEY, leader bigint NOT NULL)"
+    )
     edges = staged.fetch(
         """
         WITH together AS (
@@ -271,7 +273,7 @@ def bear(staged: Staged, faces: str, tangled: bool, **params: object) -> int:
     existing = staged.fetch(
         "SELECT count(*) FROM (SELECT FROM audiences_customer LIMIT %(n)s) c", n=born + 1
     )[0][0]
-    staged.execute("CREATE UNLOGGED TABLE {work:told} (customer_id bigint)")
+    staged.execute(f"CREATE {staged.table_kind} TABLE {{work:told}} (customer_id bigint)")
     try:
         first = born >= LARGE and existing <= born
         with bare(BORN_TABLES, when=first, keyless=KEYLESS) as is_bare:

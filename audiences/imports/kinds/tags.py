@@ -20,7 +20,7 @@ def check(staged: Staged) -> None:
 
 def load(staged: Staged) -> dict[str, int]:
     staged.table("tagged", "SELECT DISTINCT customer_id, tag AS name FROM {rows}")
-    staged.execute("CREATE UNLOGGED TABLE {work:changed} (customer_id bigint)")
+    staged.execute(f"CREATE {staged.table_kind} TABLE {{work:changed}} (customer_id bigint)")
     new = put_tags(staged)
     changed = staged.execute(
         """UPDATE audiences_tag t SET "group" = r.tag_group
