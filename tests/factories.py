@@ -49,6 +49,14 @@ def brand() -> Brand:
     return Brand.objects.get_or_create(code="main", defaults={"name": "Main brand"})[0]
 
 
+def next_customers(n: int = 100) -> range:
+    """The ids that the next ``n`` customers will have, for a population that must be there before them."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT nextval(pg_get_serial_sequence('audiences_customer', 'id'))")
+        (last,) = cursor.fetchone()
+    return range(last + 1, last + 1 + n)
+
+
 def customers(
     n: int = 1,
     media: Iterable[str] = ("email",),

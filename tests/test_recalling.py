@@ -29,10 +29,10 @@ def _connections() -> Iterator[None]:
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Sandbox]:
+def running(tmp_path: Path, transactional_db: None) -> Iterator[Sandbox]:
     crowd = [
         Person(str(n), wecom_external_id=f"wecom_external_id{n}", wecom_userid="staff1")
-        for n in range(1, 5000)
+        for n in make.next_customers()
     ]
     with start_sandbox(tmp_path, crowd, wecom={"confirm_seconds": 1e6}) as sandbox:
         yield sandbox

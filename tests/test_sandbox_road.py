@@ -129,7 +129,7 @@ def test_one_task_serves_all_customers_of_an_employee_unless_each_gets_a_link_of
 ) -> None:
     crowd = [
         Person(str(n), wecom_external_id=f"wecom_external_id{n}", wecom_userid=f"staff{n % 2}")
-        for n in range(1, 5000)
+        for n in make.next_customers()
     ]
     with start_sandbox(tmp_path, crowd, wecom={"confirm_seconds": 1e6}) as running:
         account = wecom_account(running, links=how)

@@ -153,7 +153,7 @@ def test_a_search_campaign_goes_from_plan_to_ledger(platform: Platform, tmp_path
         assert told.total.unobserved == PEOPLE, "what the platform showed to whom is not known"
         (line,) = told.channels
         assert line.reported is not None
-        assert (line.reported["spend"], line.reported["clicks"]) == (settled.spend, settled.clicks)
+        assert (line.reported.spend, line.reported.clicks) == (settled.spend, settled.clicks)
 
         stored = Channel.objects.get().credentials
         assert stored["access_token"], "one worker fetches the token, the others find it"
