@@ -64,9 +64,10 @@ def _key(secret: str) -> bytes:
 
 def _ciphers() -> list[AESSIV]:
     """The present key, then retired ones: links in old messages work as long as those are configured."""
-    secrets = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
-    if getattr(_local, "secrets", None) != secrets:
-        _local.secrets, _local.ciphers = secrets, [AESSIV(_key(secret)) for secret in secrets]
+    present = settings._wrapped  # another object whenever a setting is overridden; asked once a token
+    if getattr(_local, "settings", None) is not present:
+        secrets = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+        _local.settings, _local.ciphers = present, [AESSIV(_key(secret)) for secret in secrets]
     ciphers: list[AESSIV] = _local.ciphers
     return ciphers
 

@@ -18,7 +18,7 @@ from channels.accounts import personal_links
 from channels.models import Channel
 from channels.vocabulary import Guarantee
 
-READ_EVERY = 1.0  # seconds; the claim itself checks states again
+READ_EVERY = 2.0  # seconds; the claim itself checks states again
 _zones: set[str] = set()  # zones of members seen in this process
 _zones_lock = threading.Lock()
 

@@ -18,7 +18,7 @@ has another one, so a place was taken and nothing claimed).
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -244,7 +244,7 @@ noted AS (
     FROM decided WHERE decision = 'claimed' HAVING count(*) > 0
 )
 SELECT decision, campaign_id, id, customer_id, attempt_id, identity_id, address, message_version_id, variant,
-       deadline_at, reserved, zone, attempts + 1
+       extract(epoch FROM deadline_at)::float8, reserved, zone, attempts + 1
 FROM decided
 """
 
@@ -351,7 +351,10 @@ def claim(
         kinds[f"kind_{n}"], kinds[f"issuer_{n}"] = kind, issuer
     with connection.cursor() as cursor:
         cursor.execute(sql, {**params, **kinds})
-        return [Decided(*row) for row in cursor.fetchall()]
+        # A moment as text takes longer to read than all the rest of its row.
+        return [
+            Decided(*row[:9], datetime.fromtimestamp(row[9], UTC), *row[10:]) for row in cursor.fetchall()
+        ]
 
 
 class _Less:
