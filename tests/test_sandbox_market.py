@@ -3,7 +3,7 @@
 import datetime as dt
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 import pytest
+from django.test import Client
 
 from audiences.vocabulary import ResponseKind
 from channels.adapters import email, smpp, wecom
@@ -62,7 +63,7 @@ class OurSide:
             row
             for _, path, _, body in list(self.calls)
             if "orders" in path
-            for row in json.loads(body)["orders"]
+            for row in json.loads(body)["rows"]
         ]
         return {row["number"]: row for row in rows}
 
@@ -216,6 +217,19 @@ def test_touched_people_buy_more_as_the_truth_says_and_others_buy_too(tmp_path: 
     assert headers["idempotency-key"]
     caused_again = {number: row["paid"] for number, row in second.items() if ":sms:" in number}
     assert caused_again == {number: row["paid"] for number, row in caused.items()}
+
+
+@pytest.mark.django_db
+def test_the_orders_of_the_market_are_what_the_real_api_takes(
+    tmp_path: Path, ours: OurSide, log_in: Callable[[str], Client]
+) -> None:
+    with start_sandbox(tmp_path, CROWD, market=market(ours, {"base_rate": 0.05})) as running:
+        running.wait(lambda: ours.orders())
+    body = next(body for _, path, _, body in ours.calls if "orders" in path)
+    answer = log_in("marketer").post("/api/v1/orders/batch/", body, content_type="application/json")
+    assert answer.status_code == 200, answer.content
+    assert answer.json()["read"] == len(json.loads(body)["rows"])
+    assert {row["column"] for row in answer.json()["bad_rows"]} <= {"phone", "email", "member_number"}
 
 
 def test_reactions_that_wait_survive_a_restart_and_are_done_once(tmp_path: Path, ours: OurSide) -> None:

@@ -296,7 +296,7 @@ class Crowd:
         """Tell the shop's orders to the REST API, as the shop's own system would."""
         config = self.config
         if config.orders and config.api_url:
-            body = {"orders": [self._order_row(order) for order in orders]}
+            body = {"rows": [self._order_row(order) for order in orders]}
             headers = {"Authorization": f"Bearer {config.api_key}", "Idempotency-Key": _key(body)}
             url = f"{config.api_url.rstrip('/')}/{config.orders_path.lstrip('/')}"
             done = await self._call("POST", url, json=body, headers=headers)
