@@ -10,7 +10,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable
 from enum import IntEnum
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
@@ -64,7 +64,7 @@ def _key(secret: str) -> bytes:
 
 def _ciphers() -> list[AESSIV]:
     """The present key, then retired ones: links in old messages work as long as those are configured."""
-    present = settings._wrapped  # another object whenever a setting is overridden; asked once a token
+    present: Any = getattr(settings, "_wrapped")  # noqa: B009  (another object whenever a setting is overridden)
     if getattr(_local, "settings", None) is not present:
         secrets = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
         _local.settings, _local.ciphers = present, [AESSIV(_key(secret)) for secret in secrets]

@@ -353,7 +353,8 @@ def claim(
         cursor.execute(sql, {**params, **kinds})
         # A moment as text takes longer to read than all the rest of its row.
         return [
-            Decided(*row[:9], datetime.fromtimestamp(row[9], UTC), *row[10:]) for row in cursor.fetchall()
+            Decided._make((*row[:9], datetime.fromtimestamp(row[9], UTC), *row[10:]))
+            for row in cursor.fetchall()
         ]
 
 
