@@ -63,6 +63,7 @@ bench: dev ## measure (make bench NAME=plan)
 	$(RUN) manage.py bench $(NAME) --json $(ARGS)
 
 demo-real: .venv/.demo assets ## load a public data set of real campaigns
+	@$(RUN) manage.py migrate --skip-checks -v0
 	$(RUN) manage.py demo_real $(ARGS)
 
 TEMPLATES = $(shell find templates -name '*.html' 2>/dev/null)
