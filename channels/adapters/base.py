@@ -254,6 +254,67 @@ class RosterReader:
 
 
 @dataclass(frozen=True, slots=True)
+class PostLimits:
+    """What one kind of post to many may be."""
+
+    characters: int
+    octets: int  # of UTF-8
+    groups: int = 0  # in one task at most; 0: the kind has no groups
+    reminds: bool = False  # whether the provider reminds an employee
+
+
+@dataclass(frozen=True, slots=True)
+class PostAsked:
+    """A task that was made, or may have been (``reference`` is "": keep the mark). ``refused``: groups and employees."""
+
+    reference: str
+    refused: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PostDone:
+    """How far one employee came with a post. Nobody is known to have seen it, but who reacted."""
+
+    employee: str
+    confirmed: bool
+    at: dt.datetime | None = None  # where the provider tells it
+    groups: Mapping[str, str] = field(default_factory=dict)  # group → sent, or why not
+    shown: int | None = None  # customers who can see it, where that is told
+    reactions: Sequence[tuple[ResponseKind, str, dt.datetime]] = ()  # kind, address, when
+
+
+@dataclass(frozen=True, slots=True)
+class PostTold:
+    """What became of a task. ``reference`` is how it is known from now on."""
+
+    reference: str
+    making: bool = False  # not ready yet: ask again
+    missing: bool = False  # a call whose answer was lost made no task that can be found
+    error: str = ""  # it was not made, for good
+    refused: Sequence[str] = ()  # employees who were not taken
+    done: Sequence[PostDone] = ()
+
+
+class PostMaker:
+    """Posts that many see at once, each a task for employees. All but :meth:`mark` raise :class:`AdapterError`."""
+
+    def mark(self, text: str) -> str:
+        """What a task is known by before the call, so that a lost answer, or a killed worker, can be looked for."""
+        raise NotImplementedError
+
+    def ask(self, kind: str, text: str, employees: Sequence[str], groups: Sequence[str]) -> PostAsked:
+        """One task: of one employee for ``groups``, or of several employees. Must not retry by itself."""
+        raise NotImplementedError
+
+    def told(self, kind: str, reference: str, employees: Sequence[str]) -> PostTold:
+        raise NotImplementedError
+
+    def cancel(self, kind: str, reference: str) -> None:
+        """What is not confirmed yet never will be. Idempotent."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
 class Checked:
     """Result of testing a connection, for the admin's eyes."""
 
@@ -310,6 +371,8 @@ class BaseAdapter:
     address_kinds: ClassVar[tuple[str, ...]] = ()  # identity kinds it can address, best first
     batch_size: ClassVar[int] = 100  # messages in one ``send``
     needs_requirements: ClassVar[str] = ""  # an optional requirements file, if any
+    # Kinds of posts to many (campaigns.models.Broadcast.Kind); each has a setting ``<kind>_weight``, from 0 to 1.
+    post_limits: ClassVar[Mapping[str, PostLimits]] = {}
 
     def __init__(self, account: Account) -> None:
         self.account = account
@@ -379,6 +442,10 @@ class BaseAdapter:
         """Employees and their customers, where the medium has them."""
         raise NotImplementedError
 
+    def posts(self) -> PostMaker:
+        """Posts to many, where the medium has them."""
+        raise NotImplementedError
+
     def acknowledge(self) -> None:
         """What the last :meth:`poll` returned is committed: the provider may forget it. Without this call
         (an error, a killed worker) a provider that keeps events tells them again."""
@@ -401,6 +468,7 @@ class BaseAdapter:
         "expire",
         "remind",
         "roster",
+        "posts",
         "check",
     )
 

@@ -21,6 +21,7 @@ from django.utils.translation import gettext_lazy
 
 from audiences.vocabulary import IdentityKind, Medium, ResponseKind
 from channels import wecom_crypto
+from channels.adapters._wecom_posts import LIMITS, Posts
 from channels.adapters._wecom_roster import Roster
 from channels.adapters.base import (
     Account,
@@ -33,6 +34,8 @@ from channels.adapters.base import (
     InboundRequest,
     Outcome,
     Outgoing,
+    PostAsked,
+    PostLimits,
     Receipt,
     Sent,
     Setting,
@@ -75,6 +78,7 @@ class Adapter(BaseAdapter):
     guarantee = Guarantee.CONFIRMED_LATER
     observability = Observability.PERSON_OBSERVED
     address_kinds: ClassVar[tuple[str, ...]] = (IdentityKind.WECOM_EXTERNAL_ID,)
+    post_limits: ClassVar[Mapping[str, PostLimits]] = LIMITS
     batch_size = MOST_RECIPIENTS  # each call is one task an employee must confirm: the fewer the better
     settings: ClassVar[tuple[Setting, ...]] = (
         Setting("corp_id", gettext_lazy("Corp id"), gettext_lazy("Begins with ww.")),
@@ -114,6 +118,26 @@ class Adapter(BaseAdapter):
             gettext_lazy("Again after as many hours, at most three times in 24 hours; 0: never."),
             "number",
             default=4,
+            required=False,
+        ),
+        Setting(
+            "group_weight",
+            gettext_lazy("Weight of a message in a chat group"),
+            gettext_lazy(
+                "From 0 to 1: what one customer it is shown to counts for. A message to one customer is 1."
+            ),
+            "number",
+            default=0.5,
+            required=False,
+        ),
+        Setting(
+            "moments_weight",
+            gettext_lazy("Weight of a Moments post"),
+            gettext_lazy(
+                "From 0 to 1: what one customer it is shown to counts for. A message to one customer is 1."
+            ),
+            "number",
+            default=0.2,
             required=False,
         ),
         Setting(
@@ -360,6 +384,21 @@ class Adapter(BaseAdapter):
             permanent=permanent, identity_kind=IdentityKind.WECOM_EXTERNAL_ID, identity_issuer=self._corp,
             identity_value=ext,
         )  # fmt: skip
+
+    # Posts to many ---------------------------------------------------------------------------------
+
+    def posts(self) -> Posts:
+        return Posts(self._asked, self._pages_asked, self._make)
+
+    def _make(self, path: str, body: dict[str, Any], name: str) -> PostAsked:
+        """A call that must not be repeated. ``name``: where its answer has what the task is known by."""
+        try:
+            answer = self._call("POST", path, body)
+        except _MayHaveArrived:
+            return PostAsked("")
+        except _Errcode as error:
+            raise _as_adapter_error(error) from error
+        return PostAsked(str(answer[name]), tuple(answer.get("fail_list") or ()))
 
     # Employees and customers ----------------------------------------------------------------------
 

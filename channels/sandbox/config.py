@@ -79,6 +79,9 @@ class WeCom:
     callback_token: str = "sandboxtoken"
     callback_aes_key: str = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
     groups: list[dict[str, Any]] = field(default_factory=list)  # chat_id, name, owner, customers
+    job_seconds: float = 0.2  # until a Moments task is made
+    like_share: float = 0.0  # of customers who see a Moments post
+    comment_share: float = 0.0
     shows_names: bool = True  # the app may read the address book
     open_world: bool = True  # without a population, ids beginning with wm or wo are customers
     faults: Faults = field(default_factory=Faults)

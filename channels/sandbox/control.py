@@ -4,6 +4,7 @@ GET  /                       counters, what waits, ports, configuration
 POST /config                 {"smpp": {"faults": {"throttle": 0.5}}, "market": {"speed": 3600}}
 POST /smpp/reply             {"phone": "+8613800138000", "to": "10690000", "text": "R"}
 POST /wecom/confirm          {"msgid": "…", "userid": "…"}
+POST /wecom/publish          {"moment_id": "…", "userid": "…"}
 POST /wecom/leave            {"external_userid": "…", "userid": "…"}
 POST /meta/deliver           {"adset": "…", "day": "2026-11-23"}
 POST /<vendor>/<verb>        what a vendor's ``doors`` give
@@ -36,6 +37,9 @@ def app(sandbox: "Sandbox") -> web.Application:
     async def confirm(body: dict[str, Any]) -> Any:
         return {"sent": await sandbox.corp.confirm(body["msgid"], body["userid"])}
 
+    async def publish(body: dict[str, Any]) -> Any:
+        return {"published": await sandbox.corp.moments.publish(body["moment_id"], body["userid"])}
+
     async def leave(body: dict[str, Any]) -> Any:
         await sandbox.corp.leave(body["external_userid"], body["userid"])
         return {}
@@ -60,6 +64,7 @@ def app(sandbox: "Sandbox") -> web.Application:
     application.router.add_get("/", state)
     for path, handler in {
         "/config": config, "/smpp/reply": reply, "/wecom/confirm": confirm, "/wecom/leave": leave,
+        "/wecom/publish": publish,
         "/meta/deliver": deliver, **{path: door for one in sandbox.vendors.values() for path, door in one.doors().items()},
     }.items():  # fmt: skip
         application.router.add_post(path, opening(handler))

@@ -12,7 +12,7 @@ import json
 import math
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -26,20 +26,14 @@ from channels.sandbox.faults import Fault, chance
 from channels.sandbox.log import Log, digest, read_log
 from channels.sandbox.people import Population
 from channels.sandbox.web import after
+from channels.sandbox.wecom_answers import Refused, ok, page_of
+from channels.sandbox.wecom_posts import Moments, check_group
 
 KIND = "wecom"
 ZONE = ZoneInfo("Asia/Shanghai")
 UNSENT, SENT, NOT_A_FRIEND, LIMIT_REACHED = 0, 1, 2, 3
 VERDICTS = {SENT: "sent", NOT_A_FRIEND: "not_friend", LIMIT_REACHED: "limit_reached"}
 MOST_RECIPIENTS, LONGEST_TEXT, MOST_ATTACHMENTS, MOST_RESULTS, MOST_REMINDERS = 10_000, 4000, 9, 1000, 3
-
-
-class Refused(Exception):
-    """An errcode other than 0."""
-
-    def __init__(self, code: int, text: str, **fields: Any) -> None:
-        super().__init__(text)
-        self.answer = {"errcode": code, "errmsg": text, **fields}
 
 
 @dataclass
@@ -50,11 +44,14 @@ class Task:
     created: float
     text: str
     creator: str
-    recipients: dict[str, list[str]] = field(default_factory=dict)  # userid → external ids
+    recipients: dict[str, list[str]] = field(default_factory=dict)  # userid → external ids, or groups
     confirmed: dict[str, float] = field(default_factory=dict)  # userid → when
-    results: dict[str, tuple[int, int]] = field(default_factory=dict)  # external id → status, send time
+    results: dict[str, tuple[int, int]] = field(
+        default_factory=dict
+    )  # external id, or group → status, send time
     cancelled: bool = False
     reminders: list[float] = field(default_factory=list)
+    chat_type: str = "single"
 
 
 # (external_userid, userid, text, msgid)
@@ -75,6 +72,7 @@ class Corp:
 
     def __post_init__(self) -> None:
         self.tasks: dict[str, Task] = {}
+        self.moments = Moments(self)
         self._token = ""
         self._token_until = 0.0
         self._ids = itertools.count(1)
@@ -103,6 +101,7 @@ class Corp:
             task = self.tasks.get(line.get("msgid", ""))
             if line["event"] == "task":
                 fresh = Task(line["msgid"], line["created"], line["text"], line["sender"])
+                fresh.chat_type = line.get("chat_type", "single")
                 self.tasks[fresh.msgid] = fresh
             elif line["event"] == "held" and task:
                 task.recipients.setdefault(line["sender"], []).append(line["address"])
@@ -120,11 +119,16 @@ class Corp:
                 self._marked[line["sender"], line["address"]] = set(line["tags"])
             elif line["event"] == "departed":
                 self._departed[line["sender"]] = line["dimission_time"]
+            else:
+                self.moments.restore(line)
         self._ids = itertools.count(len(self.tasks) + 1)
         for task in self.tasks.values():
             for userid in task.recipients:
                 if userid not in task.confirmed and not task.cancelled:
                     self._expect_confirmation(task, userid)
+        for moment in self.moments.moments.values():
+            if not moment.cancelled:
+                self.moments.expect(moment)
 
     def app(self) -> web.Application:
         app = web.Application(client_max_size=4 * 1024 * 1024)
@@ -145,9 +149,11 @@ class Corp:
             "groupchat/get": self._group,
             "get_unassigned_list": self._unassigned,
             "get_user_behavior_data": self._behaviour,
+            **self.moments.handlers(),
         }.items():
             app.router.add_post(base + name, self._guarded(handler))
         app.router.add_get("/cgi-bin/user/get", self._guarded(self._user))
+        app.router.add_get(base + "get_moment_task_result", self._guarded(self.moments.job))
         app.router.add_get(base + "list", self._guarded(self._list))
         app.router.add_get(base + "get_follow_user_list", self._guarded(self._follow_users))
         return app
@@ -171,7 +177,7 @@ class Corp:
                     body = json.loads(raw) if raw else dict(request.query)
                 except ValueError:
                     raise Refused(47001, "data format error") from None
-                if request.path.endswith("add_msg_template"):
+                if request.path.endswith(("add_msg_template", "add_moment_task")):
                     fault = self.config.faults.decide(self.seed, digest(raw))
                 if fault is Fault.THROTTLE:
                     raise Refused(45009, "api freq out of limit")
@@ -225,8 +231,12 @@ class Corp:
         wanted, sender = body.get("external_userid") or [], body.get("sender") or ""
         text = (body.get("text") or {}).get("content") or ""
         attachments = body.get("attachments") or []
-        if body.get("chat_type", "single") != "single":
-            raise Refused(40058, "this sandbox has no customer groups: chat_type must be single")
+        chat_type = body.get("chat_type", "single")
+        if chat_type not in {"single", "group"}:
+            raise Refused(40058, "chat_type must be single or group")
+        if chat_type == "group":
+            self._check_content(text, attachments)
+            return self._create({sender: check_group(self, body)}, text, sender, [], chat_type)
         if not isinstance(wanted, list) or not all(isinstance(ext, str) for ext in wanted):
             raise Refused(40058, "external_userid must be a list of strings")
         if not wanted:
@@ -235,12 +245,7 @@ class Corp:
             raise Refused(40058, "external_userid exceeds 10000")
         if len(set(wanted)) != len(wanted):
             raise Refused(40058, "external_userid repeats")
-        if len(text.encode()) > LONGEST_TEXT:
-            raise Refused(40058, "text.content exceeds 4000 bytes")
-        if len(attachments) > MOST_ATTACHMENTS:
-            raise Refused(40058, "attachments exceed 9")
-        if not text and not attachments:
-            raise Refused(40058, "text and attachments are both empty")
+        self._check_content(text, attachments)
         if sender and self._customers and sender not in self._customers:
             raise Refused(40003, "invalid UserID")
         if not any(self._known(ext) for ext in wanted):
@@ -257,18 +262,28 @@ class Corp:
             raise Refused(84061, "not external contact", fail_list=failed)
         return self._create(good, text, sender, failed)
 
+    def _check_content(self, text: str, attachments: list[Any]) -> None:
+        if len(text.encode()) > LONGEST_TEXT:
+            raise Refused(40058, "text.content exceeds 4000 bytes")
+        if len(attachments) > MOST_ATTACHMENTS:
+            raise Refused(40058, "attachments exceed 9")
+        if not text and not attachments:
+            raise Refused(40058, "text and attachments are both empty")
+
     def _known(self, ext: str) -> bool:
         return ext in self._employee or (
             not self._customers and self.config.open_world and ext[:2] in {"wm", "wo"}
         )
 
     def _create(
-        self, good: dict[str, list[str]], text: str, sender: str, failed: list[str]
+        self, good: dict[str, list[str]], text: str, sender: str, failed: list[str], chat_type: str = "single"
     ) -> dict[str, Any]:
-        task = Task(f"msgGCAAA{next(self._ids):012d}", time.time(), text, sender, good)
+        task = Task(f"msgGCAAA{next(self._ids):012d}", time.time(), text, sender, good, chat_type=chat_type)
         self.tasks[task.msgid] = task
         shown = digest(text)
-        self.log.write(KIND, "task", msgid=task.msgid, created=task.created, text=text, sender=sender)
+        self.log.write(
+            KIND, "task", msgid=task.msgid, created=task.created, text=text, sender=sender, chat_type=chat_type
+        )  # fmt: skip
         for userid, customers in good.items():
             for ext in customers:
                 self.log.write(
@@ -303,9 +318,10 @@ class Corp:
         if chance(self.seed, "never confirms", key) < self.config.never_share:
             return
         wait = -self.config.confirm_seconds * math.log(1 - chance(self.seed, "confirms", key))
-        running = asyncio.ensure_future(
-            self._confirm_later(task, userid, max(0.0, task.created + wait - time.time()))
-        )
+        self.later(self._confirm_later(task, userid, max(0.0, task.created + wait - time.time())))
+
+    def later(self, work: Coroutine[Any, Any, None]) -> None:
+        running = asyncio.ensure_future(work)
         self._running.add(running)
         running.add_done_callback(self._running.discard)
 
@@ -322,7 +338,7 @@ class Corp:
         task.confirmed[userid] = now
         self.log.write(KIND, "confirmed", msgid=msgid, sender=userid, send_time=now)
         for ext in task.recipients[userid]:
-            status = self._status_for(ext, now)
+            status = self._status_for(ext, now, task.chat_type)
             self._settle(task, ext, status, now)
             self.log.write(
                 KIND, "result", verdict=VERDICTS[status], attempt="", msgid=msgid, address=ext, sender=userid,
@@ -330,16 +346,17 @@ class Corp:
             )  # fmt: skip
             self.count(VERDICTS[status])
         await self.log.flushed()
-        if self.arrived:
+        if self.arrived and task.chat_type == "single":
             for ext in task.recipients[userid]:
                 if task.results[ext][0] == SENT:
                     self.arrived(ext, userid, task.text, msgid)
         return True
 
-    def _status_for(self, ext: str, now: float) -> int:
+    def _status_for(self, ext: str, now: float, chat_type: str) -> int:
         month = dt.datetime.fromtimestamp(now, ZONE)
         most = self.config.per_month or calendar.monthrange(month.year, month.month)[1]
-        if ext in self._left or chance(self.seed, "deleted us", ext) < self.config.stranger_share:
+        gone = ext in self._left or chance(self.seed, "deleted us", ext) < self.config.stranger_share
+        if chat_type == "single" and gone:
             return NOT_A_FRIEND
         return LIMIT_REACHED if self._received.get((ext, f"{month:%Y-%m}"), 0) >= most else SENT
 
@@ -362,9 +379,16 @@ class Corp:
             raise Refused(40058, "start_time and end_time are needed") from None
         if end - start > 31 * 86400:
             raise Refused(40058, "the time range exceeds one month")
-        found = [task for task in self.tasks.values() if start <= int(task.created) <= end]
-        page, cursor = _page(found, body, 100, 50)
-        return _ok(
+        kind = body.get("chat_type")
+        if kind not in {"single", "group"}:
+            raise Refused(40058, "chat_type must be single or group")
+        found = [
+            task
+            for task in self.tasks.values()
+            if start <= int(task.created) <= end and task.chat_type == kind
+        ]
+        page, cursor = page_of(found, body, 100, 50)
+        return ok(
             next_cursor=cursor,
             group_msg_list=[
                 {
@@ -377,8 +401,8 @@ class Corp:
 
     async def _members(self, body: dict[str, Any]) -> dict[str, Any]:
         task = self._task(body)
-        page, cursor = _page(list(task.recipients), body, MOST_RESULTS, 500)
-        return _ok(
+        page, cursor = page_of(list(task.recipients), body, MOST_RESULTS, 500)
+        return ok(
             next_cursor=cursor,
             task_list=[
                 {"userid": userid, "status": 2, "send_time": int(task.confirmed[userid])}
@@ -391,13 +415,14 @@ class Corp:
         task, userid = self._task(body), body.get("userid", "")
         if userid not in task.recipients:
             raise Refused(40003, "invalid UserID")
-        page, cursor = _page(task.recipients[userid], body, MOST_RESULTS, 500)
+        page, cursor = page_of(task.recipients[userid], body, MOST_RESULTS, 500)
         found = []
         for ext in page:
             status, at = task.results.get(ext, (UNSENT, 0))
-            row = {"external_userid": ext, "userid": userid, "status": status}
+            name = "chat_id" if task.chat_type == "group" else "external_userid"
+            row = {name: ext, "userid": userid, "status": status}
             found.append({**row, "send_time": at} if at else row)
-        return _ok(next_cursor=cursor, send_list=found)
+        return ok(next_cursor=cursor, send_list=found)
 
     async def _remind(self, body: dict[str, Any]) -> dict[str, Any]:
         task, now = self._task(body), time.time()
@@ -405,7 +430,7 @@ class Corp:
         if len(task.reminders) >= MOST_REMINDERS:
             raise Refused(41093, "remind more than 3 times in 24 hours")
         task.reminders.append(now)
-        return _ok()
+        return ok()
 
     async def _cancel(self, body: dict[str, Any]) -> dict[str, Any]:
         task = self._task(body)
@@ -413,17 +438,25 @@ class Corp:
             task.cancelled = True
             self.log.write(KIND, "cancelled", msgid=task.msgid)
             self.count("cancelled")
-        return _ok()
+        return ok()
+
+    def employees(self) -> list[str]:
+        """Who may post: employees with customers, and owners of groups, who did not leave."""
+        owners = {group["owner"] for group in self.config.groups}
+        return sorted((set(self._customers) | owners) - set(self._departed))
+
+    def customers_of(self, userid: str) -> list[str]:
+        return [ext for ext in self._customers.get(userid, ()) if ext not in self._left]
 
     # -- customers ---------------------------------------------------------------------------------------
     async def _follow_users(self, body: dict[str, Any]) -> dict[str, Any]:
-        return _ok(follow_user=sorted(set(self._customers) - set(self._departed)))
+        return ok(follow_user=sorted(set(self._customers) - set(self._departed)))
 
     async def _list(self, body: dict[str, Any]) -> dict[str, Any]:
         customers = self._customers.get(body.get("userid", ""))
         if not customers:
             raise Refused(84061, "not external contact")
-        return _ok(external_userid=[ext for ext in customers if ext not in self._left])
+        return ok(external_userid=[ext for ext in customers if ext not in self._left])
 
     async def _by_user(self, body: dict[str, Any]) -> dict[str, Any]:
         users = body.get("userid_list") or []
@@ -437,8 +470,8 @@ class Corp:
         ]
         if not pairs:
             raise Refused(84061, "not external contact")
-        page, cursor = _page(pairs, body, 100, 50)
-        return _ok(
+        page, cursor = page_of(pairs, body, 100, 50)
+        return ok(
             next_cursor=cursor,
             external_contact_list=[
                 {
@@ -465,10 +498,10 @@ class Corp:
             raise Refused(60011, "no privilege to access/modify contact/party/agent")
         if userid not in self._customers:
             raise Refused(60111, "userid not found")
-        return _ok(userid=userid, name=f"员工 {userid}", status=1)
+        return ok(userid=userid, name=f"员工 {userid}", status=1)
 
     async def _tag_list(self, body: dict[str, Any]) -> dict[str, Any]:
-        return _ok(
+        return ok(
             tag_group=[{"group_id": "g1", "tag": [{"id": k, "name": v} for k, v in self._tags.items()]}]
         )
 
@@ -484,7 +517,7 @@ class Corp:
             self._tags[ident] = name
             self.log.write(KIND, "tag", id=ident, name=name)
             made.append({"id": ident, "name": name})
-        return _ok(tag_group={"group_id": "g1", "group_name": body.get("group_name", ""), "tag": made})
+        return ok(tag_group={"group_id": "g1", "group_name": body.get("group_name", ""), "tag": made})
 
     async def _mark(self, body: dict[str, Any]) -> dict[str, Any]:
         userid, ext = body.get("userid", ""), body.get("external_userid", "")
@@ -494,15 +527,15 @@ class Corp:
         if not (add | remove) <= set(self._tags):
             raise Refused(40068, "invalid tagid")
         self.mark(userid, ext, (self._marked.get((userid, ext), set()) | add) - remove)
-        return _ok()
+        return ok()
 
     def mark(self, userid: str, ext: str, tags: set[str]) -> None:
         self._marked[userid, ext] = tags
         self.log.write(KIND, "marked", sender=userid, address=ext, tags=sorted(tags))
 
     async def _group_list(self, body: dict[str, Any]) -> dict[str, Any]:
-        page, cursor = _page(self.config.groups, body, 1000, 1000)
-        return _ok(next_cursor=cursor, group_chat_list=[{"chat_id": g["chat_id"], "status": 0} for g in page])
+        page, cursor = page_of(self.config.groups, body, 1000, 1000)
+        return ok(next_cursor=cursor, group_chat_list=[{"chat_id": g["chat_id"], "status": 0} for g in page])
 
     async def _group(self, body: dict[str, Any]) -> dict[str, Any]:
         for group in self.config.groups:
@@ -512,7 +545,7 @@ class Corp:
                     {"userid": f"wmGroup{n}", "type": 2, "join_time": 1735689600}
                     for n in range(group["customers"])
                 ]
-                return _ok(
+                return ok(
                     group_chat={**{k: group[k] for k in ("chat_id", "name", "owner")}, "member_list": members}
                 )
         raise Refused(49008, "chat not found")
@@ -529,8 +562,8 @@ class Corp:
             for userid, at in self._departed.items()
             for ext in self._customers.get(userid, ())
         ]
-        page, cursor = _page(rows, body, 1000, 1000)
-        return _ok(info=page, next_cursor=cursor, is_last=not cursor)
+        page, cursor = page_of(rows, body, 1000, 1000)
+        return ok(info=page, next_cursor=cursor, is_last=not cursor)
 
     async def _behaviour(self, body: dict[str, Any]) -> dict[str, Any]:
         users, first, last = body.get("userid") or [], body.get("start_time"), body.get("end_time")
@@ -548,7 +581,7 @@ class Corp:
                 "new_apply_cnt": 0,
                 "new_contact_cnt": sum(int(4 * chance(self.seed, "adds", f"{userid} {day}")) for userid in users),
             })  # fmt: skip
-        return _ok(behavior_data=rows)
+        return ok(behavior_data=rows)
 
     async def leave(self, ext: str, userid: str) -> None:
         """The customer deletes the employee; WeCom tells the callback."""
@@ -587,19 +620,3 @@ class Corp:
                     self.count("callback failed")
                 await asyncio.sleep(1)
         return 0
-
-
-def _ok(**fields: Any) -> dict[str, Any]:
-    return {"errcode": 0, "errmsg": "ok", **fields}
-
-
-def _page(rows: list[Any], body: dict[str, Any], most: int, usual: int) -> tuple[list[Any], str]:
-    """One page and the cursor of the next, "" at the end."""
-    try:
-        limit, start = int(body.get("limit") or usual), int(body.get("cursor") or 0)
-    except ValueError:
-        raise Refused(40058, "limit or cursor is not valid") from None
-    if not 1 <= limit <= most:
-        raise Refused(40058, f"limit must be 1 to {most}")
-    end = start + limit
-    return rows[start:end], str(end) if end < len(rows) else ""
