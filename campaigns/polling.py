@@ -49,17 +49,17 @@ def poll(channel: Channel, now: datetime | None = None) -> int:
 
 
 @contextmanager
-def alone(channel_id: int) -> Iterator[bool]:
-    """Whether nobody else asks this channel, or cancels its tasks, meanwhile."""
+def alone(channel_id: int, lock: int = POLL_LOCK) -> Iterator[bool]:
+    """Whether nobody else asks this channel, or cancels its tasks, meanwhile. Posts to many have a lock of their own."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [POLL_LOCK, channel_id])
+        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [lock, channel_id])
         mine: bool = cursor.fetchone()[0]
     try:
         yield mine
     finally:
         if mine and connection.is_usable():
             with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [POLL_LOCK, channel_id])
+                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [lock, channel_id])
 
 
 def _poll(channel: Channel, now: datetime) -> int:

@@ -17,6 +17,7 @@ BEAT: dict[str, dict[str, Any]] = {
     "campaigns-poll": _each("poll", 10.0),
     "campaigns-recall": _each("recall", 5.0),
     "campaigns-employees": _each("follow_employees", 30.0),
+    "campaigns-broadcast": _each("broadcast", 10.0),
     "campaigns-turn": _each("turn_campaigns", 10.0),
     "campaigns-policy": _each("bring_policy_into_force", 15.0),
     "campaigns-sweep": _each("sweep", 20.0),

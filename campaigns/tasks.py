@@ -6,6 +6,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from campaigns import (
+    broadcast_work,
     dispatch,
     employee_tasks,
     exits,
@@ -82,6 +83,12 @@ def follow_employees() -> None:
     now = timezone.now()
     employee_tasks.settle(now)
     employee_tasks.remind_all(now)
+
+
+@shared_task
+def broadcast() -> None:
+    """Asks employees for posts to many, follows them and takes them back."""
+    broadcast_work.work(timezone.now())
 
 
 @shared_task

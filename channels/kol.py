@@ -7,7 +7,6 @@ whose visit the shop told us of with the link's ``utm_content``, within some day
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
@@ -16,7 +15,7 @@ from django.utils.translation import gettext as _
 from audiences.vocabulary import Medium
 from channels import daily_reports
 from channels.adapters.base import ReportRow
-from channels.links import link_url
+from channels.links import link_url, named_url
 from channels.models import Channel, KolAccount, KolPlacement, Link
 from channels.queries import kol as queries
 from channels.vocabulary import PriceModel
@@ -124,25 +123,13 @@ def place(
             placement.link = Link.objects.create(
                 campaign_id=campaign_id,
                 channel=account.channel,
-                url=_named(url, placement.reference),
+                url=named_url(url, "kol", placement.reference),
                 label=account.name[:120],
             )
             placement.save(update_fields=["link"])
     except IntegrityError:
         raise ValidationError({"code": _("Another post has this offer code.")}) from None
     return placement
-
-
-def _named(url: str, reference: str) -> str:
-    """The address with the post's name in it: two posts of one campaign never share a link, and a shop that keeps
-    ``utm_content`` can tell us who came by which."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.netloc:
-        raise ValidationError({"url": _("Give a whole address, such as https://example.com/.")})
-    query = [(name, value) for name, value in parse_qsl(parts.query, True) if name != "utm_content"]
-    if not any(name == "utm_source" for name, _value in query):
-        query.append(("utm_source", "kol"))
-    return urlunsplit(parts._replace(query=urlencode([*query, ("utm_content", reference)])))
 
 
 def tracked_url(placement: KolPlacement) -> str:

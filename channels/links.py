@@ -8,8 +8,11 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html import escape, unescape
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext as _
 
 from channels.models import Link
 from channels.tokens import Token, TokenKind, seal
@@ -133,6 +136,18 @@ def _with_pixel(html: str, url: str) -> str:
 
 def _address(letter: str, token: Token, suffix: str = "") -> str:
     return f"{settings.PUBLIC_URL}/{letter}/{seal(token)}{suffix}"
+
+
+def named_url(url: str, source: str, reference: str) -> str:
+    """An address with a post's name in it: two posts of one campaign never share a link, and a shop that keeps
+    ``utm_content`` can tell us who came by which. Raises :class:`ValidationError`."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.netloc:
+        raise ValidationError({"url": _("Give a whole address, such as https://example.com/.")})
+    query = [(name, value) for name, value in parse_qsl(parts.query, True) if name != "utm_content"]
+    if not any(name == "utm_source" for name, _value in query):
+        query.append(("utm_source", source))
+    return urlunsplit(parts._replace(query=urlencode([*query, ("utm_content", reference)])))
 
 
 def link_url(

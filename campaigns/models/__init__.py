@@ -1,3 +1,4 @@
+from campaigns.models.broadcast import Broadcast, BroadcastGroup, BroadcastTask
 from campaigns.models.campaign import (
     Approval,
     ApprovalRule,
@@ -36,6 +37,9 @@ __all__ = [
     "ApprovedOrdinal",
     "Arm",
     "Attempt",
+    "Broadcast",
+    "BroadcastGroup",
+    "BroadcastTask",
     "Budget",
     "BudgetLease",
     "Campaign",

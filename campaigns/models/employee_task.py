@@ -7,7 +7,8 @@ from channels.models import Channel
 
 
 class EmployeeTask(models.Model):
-    """A task an employee must confirm, made at a provider: one message to many of the employee's customers.
+    """A task an employee must confirm, made at a provider: one message to many of the employee's customers, or a post
+    to many (:class:`campaigns.models.BroadcastTask`), which carries no attempt.
 
     Reserved before the call (``reference`` is empty), so that tasks a day are exact under any number of workers.
     """
@@ -21,7 +22,7 @@ class EmployeeTask(models.Model):
     employee = models.ForeignKey("channels.Employee", on_delete=models.PROTECT, related_name="tasks")
     day = models.DateField()  # of the installation's zone
     campaign_id = models.BigIntegerField()
-    attempt_id = models.BigIntegerField()  # one of those it carries: all of them settle together
+    attempt_id = models.BigIntegerField(null=True, blank=True)  # of those it carries: all settle together
     customers = models.IntegerField(default=0)
     reference = models.CharField(max_length=80, blank=True)
     state = models.CharField(max_length=10, choices=State, default=State.OPEN)

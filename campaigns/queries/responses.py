@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from django.db import connection
 
 # By our own signed link, by the message it answers, or by the person who sent it; in this order. One who is
-# known by name only answers the last thing we sent on that channel. Each way is gone through once for all events:
-# joined row by row, a batch of n events took n² steps.
+# known by name only answers the last thing we sent on that channel; who likes a post to many answers that post. Each
+# way is gone through once for all events: joined row by row, a batch of n events took n² steps.
 RESOLVE = """
 WITH told AS MATERIALIZED (
     SELECT e.*, CASE WHEN e.reference ~ '^attempt-[0-9]{1,18}$' THEN substr(e.reference, 9)::bigint END AS own,
@@ -41,7 +41,8 @@ known AS MATERIALIZED (
 ),
 whose AS MATERIALIZED (
     SELECT told.id, told.channel_id, told.occurred_at,
-           coalesce(l.campaign_id, a.campaign_id) AS campaign_id, coalesce(l.touch_id, a.touch_id) AS touch_id,
+           told.detail ? 'broadcast' AS of_post, CASE WHEN told.detail ? 'broadcast' THEN told.campaign_id
+           ELSE coalesce(l.campaign_id, a.campaign_id) END AS campaign_id, coalesce(l.touch_id, a.touch_id) AS touch_id,
            coalesce(l.customer_id, a.customer_id, k.customer_id, told.told_customer) AS customer_id
     FROM told
     LEFT JOIN linked l USING (id)
@@ -53,7 +54,7 @@ FROM whose w
 JOIN audiences_customer c ON c.id = w.customer_id
 LEFT JOIN LATERAL (
     SELECT a.campaign_id, a.touch_id FROM campaigns_attempt a
-    WHERE w.touch_id IS NULL AND a.customer_id IN (c.id, w.customer_id) AND a.channel_id = w.channel_id
+    WHERE w.touch_id IS NULL AND NOT w.of_post AND a.customer_id IN (c.id, w.customer_id) AND a.channel_id = w.channel_id
       AND a.started_at <= w.occurred_at AND a.started_at > w.occurred_at - interval '14 days'
       AND a.state IN ('accepted', 'delivered', 'unknown', 'held')
     ORDER BY a.started_at DESC LIMIT 1
