@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from campaigns.api import campaigns, employees, kol, running, words
+from campaigns.api import broadcasts, campaigns, employees, kol, running, words
 
 STEPS = {
     "submit": campaigns.Submit,
@@ -35,6 +35,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("kol-posts/", kol.KolPosts.as_view(), name="kol_posts"),
     path("kol-posts/<int:pk>/posted/", kol.KolPostOut.as_view(), name="kol_post_out"),
     path("kol-posts/<int:pk>/cancel/", kol.KolPostCancel.as_view(), name="kol_post_cancel"),
+    path("broadcasts/", broadcasts.Broadcasts.as_view(), name="broadcasts"),
+    path("broadcasts/<int:pk>/", broadcasts.OneBroadcast.as_view(), name="broadcast"),
+    path("broadcasts/<int:pk>/approve/", broadcasts.BroadcastApprove.as_view(), name="broadcast_approve"),
+    path("broadcasts/<int:pk>/cancel/", broadcasts.BroadcastCancel.as_view(), name="broadcast_cancel"),
     path("channels/<int:pk>/employees/", employees.Employees.as_view(), name="channel_employees"),
     path(
         "channels/<int:pk>/employees/<int:employee>/",

@@ -262,6 +262,9 @@ def _take_back(channel: Channel, maker: PostMaker, now: datetime) -> None:
             if error.retryable or error.stops_channel:
                 raise
             log.warning("post %s cannot be taken back: %s", tasks[0].broadcast_id, error)
+            EmployeeTask.objects.filter(broadcast_task__in=left).update(
+                state=EmployeeTask.State.ENDED, ended_at=now
+            )
             left.update(state=Task.FAILED, error=str(error)[:254])
             continue
         _apply(channel, tasks, told, now)

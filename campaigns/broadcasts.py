@@ -65,6 +65,12 @@ def plans() -> list[ChannelPlan]:
     return [plan for plan in found if limits_of(plan.channel)]
 
 
+def possible(campaign: Campaign) -> bool:
+    """Whether a channel of its plan can make posts."""
+    planned = ChannelPlan.objects.filter(campaign=campaign).select_related("channel")
+    return any(limits_of(plan.channel) for plan in planned)
+
+
 def employees_of(channel: Channel) -> list[Employee]:
     return list(Employee.objects.filter(channel=channel, left_at=None).order_by("name", "pk"))
 

@@ -2,6 +2,7 @@ from django.urls import URLPattern, URLResolver, path
 
 from campaigns.views import (
     approval,
+    broadcasts,
     campaigns,
     editor,
     employees,
@@ -51,6 +52,12 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("kol-posts/new/", kol.new_post, name="new_kol_post"),
     path("kol-posts/<int:pk>/posted/", kol.posted, name="kol_posted"),
     path("kol-posts/<int:pk>/cancel/", kol.cancel, name="kol_cancel"),
+    path("posts-to-many/", broadcasts.posts, name="broadcasts"),
+    path("posts-to-many/export.csv", broadcasts.export, name="broadcasts_export"),
+    path("posts-to-many/new/", broadcasts.new_post, name="new_broadcast"),
+    path("posts-to-many/<int:pk>/", broadcasts.post, name="broadcast"),
+    path("posts-to-many/<int:pk>/approve/", broadcasts.approve, name="approve_broadcast"),
+    path("posts-to-many/<int:pk>/cancel/", broadcasts.cancel, name="cancel_broadcast"),
     path("channels/<int:pk>/employees/", employees.employees, name="employees"),
     path("channels/<int:pk>/employees/sync/", employees.sync, name="sync_employees"),
     path("channels/<int:pk>/employees/<int:employee>/", employees.daily_tasks, name="daily_tasks"),

@@ -12,6 +12,7 @@ from rest_framework.views import APIView
 
 from audiences.access import ANYBODY, Role, RolePermission
 from campaigns.models import Campaign
+from reports.broadcasts import posts_of
 from reports.coverage import Count, coverage
 from reports.models import LedgerEntry
 from reports.roi import roi
@@ -47,6 +48,25 @@ class ChannelCoverageSerializer(CountSerializer):
     stages = serializers.DictField(child=CountSerializer())
 
 
+class PostsSerializer(serializers.Serializer[Any]):
+    """Messages to chat groups and Moments posts: unobserved, apart from touches. ``weighted`` = shown × weight."""
+
+    channel = serializers.IntegerField(source="channel.pk")
+    kind = serializers.CharField()
+    weight = serializers.CharField()
+    posts = serializers.IntegerField()
+    tasks = serializers.IntegerField()
+    confirmed = serializers.IntegerField()
+    waiting = serializers.IntegerField()
+    unconfirmed = serializers.IntegerField()
+    failed = serializers.IntegerField()
+    shown = serializers.IntegerField()
+    weighted = serializers.CharField()
+    likes = serializers.IntegerField()
+    comments = serializers.IntegerField()
+    visits = serializers.IntegerField(allow_null=True)
+
+
 class CoverageSerializer(serializers.Serializer[Any]):
     campaign = serializers.IntegerField()
     as_of = serializers.DateTimeField()
@@ -65,6 +85,7 @@ class CoverageSerializer(serializers.Serializer[Any]):
     by_stage = serializers.DictField(child=CountSerializer())
     days = serializers.DictField(child=CountSerializer())
     histogram = serializers.ListField(child=serializers.DictField(child=serializers.IntegerField()))
+    posts = PostsSerializer(many=True)
 
 
 def _count(count: Count) -> dict[str, int | None]:
@@ -122,6 +143,7 @@ class CoverageView(APIView):
                 "by_stage": {stage: _count(count) for stage, count in report.stages.items()},
                 "days": {day.isoformat(): _count(count) for day, count in report.days},
                 "histogram": report.histogram,
+                "posts": PostsSerializer(posts_of(campaign_id), many=True).data,
             }
         )
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from audiences.access import Role, has_role
-from campaigns import lifecycle, readiness, versions
+from campaigns import broadcasts, lifecycle, readiness, versions
 from campaigns.definition import Document, as_moment
 from campaigns.models import Campaign, CampaignVersion
 from campaigns.vocabulary import CampaignState
@@ -105,6 +105,7 @@ def context(
         "ends_at": as_moment(document["ends_at"]),
         "may_run": has_role(request.user, *RUNNERS),
         "may_stop": has_role(request.user, *STOPPERS) and campaign.state in lifecycle.STOPPABLE,
+        "has_posts": broadcasts.possible(campaign),
         "now": now,
         **more,
     }

@@ -7,6 +7,7 @@ from django.utils import timezone
 from audiences.access import ANYBODY, needs
 from campaigns.models import Campaign
 from reports import coverage_days
+from reports.broadcasts import posts_of
 from reports.coverage import coverage, owner_lines
 from reports.coverage_all import coverage_of_all
 from reports.narrowing import span
@@ -58,6 +59,7 @@ def coverage_page(request: HttpRequest, campaign_id: int) -> HttpResponse:
             "where": "",
             "owners": owner_lines(report.causes),
             "all_line": tables.whole(report),
+            "posts": posts_of(campaign.pk),
             "reported_lines": tables.reported(report),
             "class_lines": tables.by_class(report),
             "phase_lines": tables.by_phase(report),
