@@ -105,7 +105,7 @@ def test_the_list_the_file_and_coverage_tell_the_same_weighed_figures(
     page = client.get(reverse("reports:coverage", args=[campaign.pk])).content.decode()
     assert 'id="posts"' in page
     assert ">50.0<" in page
-    (line,) = client.get(f"/api/v1/coverage/{campaign.pk}/").json()["posts"]
+    (line,) = client.get(f"/api/v1/reports/coverage/{campaign.pk}/").json()["posts"]
     assert (line["shown"], line["weight"], line["weighted"], line["confirmed"]) == (250, "0.200", "50.000", 1)
     frame = client.get(reverse("campaigns:live", args=[campaign.pk])).content.decode()
     assert f"{reverse('campaigns:broadcasts')}?campaign={campaign.pk}" in frame
