@@ -12,7 +12,7 @@ PLACES = (
     ("messages", _("Content library"), "campaigns:messages", "message-2"),
     ("offers", _("Modes and offers"), "campaigns:offers", "discount"),
     ("tasks", _("Tasks"), "campaigns:tasks", "checklist"),
-    ("broadcasts", _("Group and Moments posts"), "campaigns:broadcasts", "users-group"),
+    ("broadcasts", _("Groups and Moments"), "campaigns:broadcasts", "users-group"),
     ("kol_posts", _("KOL posts"), "campaigns:kol_posts", "star"),
     ("policy", _("Contact policy"), "campaigns:policy", "shield-check"),
 )

@@ -71,6 +71,11 @@ class Broadcast(models.Model):
         return f"{self.get_kind_display()} {self.pk}"
 
     @property
+    def headline(self) -> str:
+        """The first line of what it says."""
+        return self.text.strip().partition("\n")[0]
+
+    @property
     def reference(self) -> str:
         """What the address of its link calls it."""
         return f"post-{self.pk}"

@@ -81,6 +81,7 @@ def test_a_post_is_planned_approved_and_seen_to_be_confirmed(
     assert moment
     running.call(running.corp.moments.publish, moment.removeprefix("mom:"), "staff0")
     broadcast_work.work(later + 2 * broadcast_work.ASK_AGAIN)
+    page = watched("marketer")  # the browser holds one person at a time
     page.goto(address)
     row = page.get_by_role("row").filter(has_text="staff0")
     expect(row).to_contain_text("Confirmed")
