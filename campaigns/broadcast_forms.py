@@ -76,7 +76,8 @@ class BroadcastForm(forms.Form):
         self.plan, self.kind = plan, kind
         self.zone = plan.campaign.zone
         now = timezone.now()
-        self.fields["due_at"].initial = now.astimezone(zone_info(self.zone)).strftime(LOCAL)
+        first = max(now, plan.campaign.starts_at or now)
+        self.fields["due_at"].initial = first.astimezone(zone_info(self.zone)).strftime(LOCAL)
         self.fields["due_at"].help_text = _("Time zone: %(zone)s") % {"zone": self.zone}
         if kind == Broadcast.Kind.GROUP:
             groups = [one.pk for one in broadcasts.groups_of(plan.channel)]

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from audiences.vocabulary import ResponseKind
 from campaigns import broadcasts, employee_tasks, polling
-from campaigns.models import Broadcast, BroadcastTask, EmployeeTask
+from campaigns.models import Broadcast, BroadcastGroup, BroadcastTask, EmployeeTask
 from campaigns.queries import employee_tasks as day_queries
 from campaigns.vocabulary import CampaignState
 from channels import inbox
@@ -51,11 +51,13 @@ def work(now: datetime) -> int:
 
 
 def _alive(now: datetime) -> "QuerySet[BroadcastTask]":
-    liked = Q(
-        state=Task.CONFIRMED, broadcast__kind=Kind.MOMENTS, confirmed_at__gt=now - LOOKED_AT_FOR
-    ) & Q(checked_at__lte=now - LOOK_AGAIN)  # fmt: skip
+    """What there is to do for: to be asked, open, and confirmed with more to be told (likes, groups on their way)."""
+    moments = Q(broadcast__kind=Kind.MOMENTS, checked_at__lte=now - LOOK_AGAIN)
+    unsent = BroadcastGroup.objects.filter(task=OuterRef("pk"), state="")
+    on_its_way = Q(Exists(unsent), checked_at__lte=now - ASK_AGAIN)
+    told_later = Q(state=Task.CONFIRMED, confirmed_at__gt=now - LOOKED_AT_FOR) & (moments | on_its_way)
     waits = Q(state=Task.PLANNED, broadcast__state=State.APPROVED, broadcast__due_at__lte=now)
-    return BroadcastTask.objects.filter(Q(state=Task.OPEN) | waits | liked)
+    return BroadcastTask.objects.filter(Q(state=Task.OPEN) | waits | told_later)
 
 
 def _channel(channel: Channel, now: datetime) -> int:
@@ -117,6 +119,8 @@ def _reserve(
         return []
     staff = Employee.objects.select_for_update(no_key=True).filter(pk__in=[one.employee_id for one in wanted])
     employees = {one.pk: one for one in staff.order_by("pk")}
+    still = set(post.tasks.filter(state=Task.PLANNED).values_list("pk", flat=True))
+    wanted = [task for task in wanted if task.pk in still]
     gone = [task.pk for task in wanted if employees[task.employee_id].left_at]
     BroadcastTask.objects.filter(pk__in=gone).update(state=Task.FAILED, error=GONE)
     day, _next = employee_tasks.day_of(now)
@@ -158,8 +162,7 @@ def _give_up(tasks: Sequence[BroadcastTask], error: str) -> None:
 
 def _follow(channel: Channel, maker: PostMaker, now: datetime) -> None:
     open_ones = Q(state=Task.OPEN) & (Q(checked_at=None) | Q(checked_at__lte=now - ASK_AGAIN))
-    liked = Q(state=Task.CONFIRMED)
-    found = _alive(now).filter(open_ones | liked, broadcast__channel=channel)
+    found = _alive(now).filter(open_ones | Q(state=Task.CONFIRMED), broadcast__channel=channel)
     for tasks in _by_reference(found):
         try:
             _apply(channel, tasks, _told(maker, tasks), now)
@@ -225,7 +228,7 @@ def _confirm(task: BroadcastTask, done: PostDone, now: datetime) -> None:
         state=Task.CONFIRMED, confirmed_at=at, shown=shown, likes=kinds.count("like"), comments=kinds.count("reply")
     )  # fmt: skip
     task.state = Task.CONFIRMED
-    EmployeeTask.objects.filter(pk=task.employee_task_id, state=EmployeeTask.State.OPEN).update(
+    EmployeeTask.objects.filter(broadcast_task=task, state=EmployeeTask.State.OPEN).update(
         state=EmployeeTask.State.CONFIRMED, ended_at=at
     )
 
@@ -277,7 +280,7 @@ def _release(left: "QuerySet[BroadcastTask]", now: datetime) -> None:
     """What never will be confirmed. After a pause employees are asked anew, as for messages."""
     for task in left.select_related("broadcast__campaign"):
         post = task.broadcast
-        EmployeeTask.objects.filter(pk=task.employee_task_id, state=EmployeeTask.State.OPEN).update(
+        EmployeeTask.objects.filter(broadcast_task=task, state=EmployeeTask.State.OPEN).update(
             state=EmployeeTask.State.ENDED, ended_at=now
         )
         task.state = Task.UNCONFIRMED

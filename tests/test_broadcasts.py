@@ -3,12 +3,14 @@
 import datetime as dt
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import connection
 
 from audiences.models import Identity
 from campaigns import broadcast_work, broadcasts, employee_tasks, lifecycle, responses
@@ -126,6 +128,39 @@ def test_each_owner_is_asked_once_for_all_chosen_groups_and_what_was_confirmed_i
     (line,) = posts_of(campaign.pk)
     assert (line.kind, line.posts, line.tasks, line.confirmed, line.waiting) == ("group", 1, 2, 1, 1)
     assert (line.shown, line.weight, line.weighted) == (62, Decimal("0.5"), Decimal("31.0"))
+
+
+def test_groups_still_on_their_way_when_the_owner_confirmed_are_told_later(
+    running: Sandbox, campaign: Campaign, make_user: Any
+) -> None:
+    running.change({"wecom": {"send_seconds": 1e6}})
+    post = planned(campaign, make_user)
+    broadcast_work.work(NOW)
+    assert confirm(running, post)
+    broadcast_work.work(NOW + MINUTE)
+    one = post.tasks.get(employee__external_id="staff0")
+    assert (one.state, one.shown) == ("confirmed", 0)
+    running.change({"wecom": {"send_seconds": 0.0}})
+    broadcast_work.work(NOW + 2 * MINUTE)
+    one.refresh_from_db()
+    assert (one.state, one.shown) == ("confirmed", 62)
+
+
+def test_two_workers_at_once_ask_everybody_once(running: Sandbox, campaign: Campaign, make_user: Any) -> None:
+    for _n in range(3):
+        planned(campaign, make_user)
+
+    def work(_n: int) -> int:
+        try:
+            return broadcast_work.work(NOW)
+        finally:
+            release_adapters()
+            connection.close()
+
+    with ThreadPoolExecutor(4) as threads:
+        done = list(threads.map(work, range(4)))
+    assert sum(done) + broadcast_work.work(NOW) == 6
+    assert len(running.corp.tasks) == 6
 
 
 def test_a_post_is_no_touch_and_changes_nothing_of_what_was_reached(

@@ -72,6 +72,7 @@ class WeCom:
     secret: str = "sandbox-secret"
     token_seconds: int = 7200
     confirm_seconds: float = 2.0  # mean wait until an employee confirms
+    send_seconds: float = 0.0  # from the confirmation until results are told
     never_share: float = 0.0  # of tasks of an employee that are never confirmed
     per_month: int = 0  # mass messages a customer may get a month; 0: as many as the month has days
     stranger_share: float = 0.0  # of customers who have deleted the employee: status 2

@@ -416,9 +416,10 @@ class Corp:
         if userid not in task.recipients:
             raise Refused(40003, "invalid UserID")
         page, cursor = page_of(task.recipients[userid], body, MOST_RESULTS, 500)
+        told = time.time() >= task.confirmed.get(userid, 0) + self.config.send_seconds
         found = []
         for ext in page:
-            status, at = task.results.get(ext, (UNSENT, 0))
+            status, at = task.results.get(ext, (UNSENT, 0)) if told else (UNSENT, 0)
             name = "chat_id" if task.chat_type == "group" else "external_userid"
             row = {name: ext, "userid": userid, "status": status}
             found.append({**row, "send_time": at} if at else row)
