@@ -13,7 +13,7 @@ from django.core.exceptions import ValidationError
 from django.db import connection
 
 from audiences.models import Identity
-from campaigns import broadcast_work, broadcasts, employee_tasks, lifecycle, responses
+from campaigns import broadcast_work, broadcasts, employee_tasks, lifecycle, responses, tasks
 from campaigns.models import (
     Broadcast,
     BroadcastGroup,
@@ -24,6 +24,7 @@ from campaigns.models import (
     Response,
     Touch,
 )
+from campaigns.schedule import BEAT
 from channels import employees
 from channels.accounts import release_adapters
 from channels.adapters import wecom
@@ -128,6 +129,15 @@ def test_each_owner_is_asked_once_for_all_chosen_groups_and_what_was_confirmed_i
     (line,) = posts_of(campaign.pk)
     assert (line.kind, line.posts, line.tasks, line.confirmed, line.waiting) == ("group", 1, 2, 1, 1)
     assert (line.shown, line.weight, line.weighted) == (62, Decimal("0.5"), Decimal("31.0"))
+
+
+def test_beat_asks_employees_without_anybody_doing_anything(
+    running: Sandbox, campaign: Campaign, make_user: Any
+) -> None:
+    post = planned(campaign, make_user)
+    assert BEAT["campaigns-broadcast"]["task"] == tasks.broadcast.name
+    tasks.broadcast.apply().get()
+    assert stands(post) == {"staff0": "open", "staff1": "open"}
 
 
 def test_groups_still_on_their_way_when_the_owner_confirmed_are_told_later(
