@@ -136,8 +136,15 @@ def settle_sandbox(people: People, channels: dict[str, Channel], user: User) -> 
                 "webhook": webhooks["email"],
                 "webhook_key": channels["email"].credentials["webhook_key"],
             },
-            "wecom": {"confirm_seconds": 8.0, "never_share": 0.05, "callback": webhooks["wecom"]},
+            "wecom": {
+                "confirm_seconds": 8.0, "never_share": 0.05, "callback": webhooks["wecom"], "like_share": 0.03,
+                "comment_share": 0.01,
+                "groups": [
+                    {"chat_id": f"wrDEMO{n:02d}", "name": f"{store}茶友群", "owner": userid, "customers": 60 + 7 * n}
+                    for n, (userid, _name, store) in enumerate(EMPLOYEES)
+                ],
+            },
         },
-    )
+    )  # fmt: skip
     path.chmod(0o600)
     return path
