@@ -79,6 +79,7 @@ class Adapter(BaseAdapter):
     observability = Observability.PERSON_OBSERVED
     address_kinds: ClassVar[tuple[str, ...]] = (IdentityKind.PHONE,)
     batch_size = 5 * MOST_NUMBERS
+    recipients_a_call = MOST_NUMBERS
     needs_requirements = "requirements-aliyun.txt"
     settings: ClassVar[tuple[Setting, ...]] = (
         Setting("access_key_id", gettext_lazy("AccessKey ID")),
@@ -120,7 +121,7 @@ class Adapter(BaseAdapter):
     def send(self, batch: Sequence[Outgoing]) -> list[Sent]:
         """Calls of one template each. Raises :class:`AdapterError` only where nothing arrived at all."""
         refused: list[Sent] = []
-        by_template: dict[str, list[Outgoing]] = defaultdict(list)
+        taken: list[Outgoing] = []
         for message in batch:
             if not _sms_calls.is_number(message.address):
                 refused.append(_sms_calls.no_number(message))
@@ -131,11 +132,19 @@ class Adapter(BaseAdapter):
                     )
                 )  # fmt: skip
             else:
-                by_template[message.template].append(message)
-        calls = [call for group in by_template.values() for call in _sms_marks.fitting(group, MOST_NUMBERS)]
-        if calls:
+                taken.append(message)
+        if taken:
             self._client()
-        return refused + self._calls.run(calls, self._send)
+        return refused + self._calls.run(self._in_calls(taken), self._send)
+
+    def calls(self, batch: Sequence[Outgoing]) -> int:
+        return len(self._in_calls(batch))
+
+    def _in_calls(self, batch: Sequence[Outgoing]) -> list[list[Outgoing]]:
+        by_template: dict[str, list[Outgoing]] = defaultdict(list)
+        for message in batch:
+            by_template[message.template].append(message)
+        return [call for group in by_template.values() for call in _sms_marks.fitting(group, self.at_once)]
 
     def _send(self, messages: Sequence[Outgoing]) -> list[Sent]:
         """One call. Raises :class:`AdapterError` where nothing of it arrived and the channel must wait or stop."""

@@ -309,7 +309,11 @@ class BaseAdapter:
     settings: ClassVar[tuple[Setting, ...]] = ()
     address_kinds: ClassVar[tuple[str, ...]] = ()  # identity kinds it can address, best first
     batch_size: ClassVar[int] = 100  # messages in one ``send``
+    recipients_a_call: ClassVar[int] = 0  # of one call of the provider, at most; 0: a ``send`` is one call
     needs_requirements: ClassVar[str] = ""  # an optional requirements file, if any
+
+    most_recipients: int | None = None
+    """The platform's rule of the day on recipients in one call; put there by the caller."""
 
     def __init__(self, account: Account) -> None:
         self.account = account
@@ -324,6 +328,17 @@ class BaseAdapter:
         """Whether each person gets links of their own. Not where equal messages share one call and so must stay
         equal: then a click is known by campaign, message and employee only."""
         return True
+
+    @property
+    def at_once(self) -> int:
+        """Recipients in one call of the provider: what the adapter knows, or fewer where the platform's rule says so."""
+        known = self.recipients_a_call or self.batch_size
+        return max(1, known if self.most_recipients is None else min(known, self.most_recipients))
+
+    def calls(self, batch: Sequence[Outgoing]) -> int:
+        """How many calls of the provider a ``send`` of this batch makes, at most. They are counted where the platform
+        limits calls. Override where messages of one batch cannot all share a call."""
+        return -(-len(batch) // self.at_once)
 
     def send(self, batch: Sequence[Outgoing]) -> list[Sent]:
         """Hand over; one :class:`Sent` for each, in any order. Must not retry by itself."""

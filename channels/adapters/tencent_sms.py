@@ -65,6 +65,7 @@ class Adapter(BaseAdapter):
     observability = Observability.PERSON_OBSERVED
     address_kinds: ClassVar[tuple[str, ...]] = (IdentityKind.PHONE,)
     batch_size = 2 * MOST_NUMBERS
+    recipients_a_call = MOST_NUMBERS
     needs_requirements = "requirements-tencent.txt"
     settings: ClassVar[tuple[Setting, ...]] = (
         Setting("secret_id", gettext_lazy("SecretId")),
@@ -124,7 +125,7 @@ class Adapter(BaseAdapter):
         """Calls of one template and one set of words each, all at home or all abroad. Raises :class:`AdapterError` only
         where nothing arrived at all."""
         refused: list[Sent] = []
-        alike: dict[Any, list[Outgoing]] = defaultdict(list)
+        taken: list[Outgoing] = []
         for message in batch:
             if not _sms_calls.is_number(message.address):
                 refused.append(_sms_calls.no_number(message))
@@ -135,12 +136,20 @@ class Adapter(BaseAdapter):
                     )
                 )  # fmt: skip
             else:
-                home = message.address.startswith(MAINLAND)
-                alike[home, message.template, tuple(message.variables.values())].append(message)
-        calls = [call for group in alike.values() for call in _sms_marks.fitting(group, MOST_NUMBERS)]
-        if calls:
+                taken.append(message)
+        if taken:
             self._client()
-        return refused + self._calls.run(calls, self._send)
+        return refused + self._calls.run(self._in_calls(taken), self._send)
+
+    def calls(self, batch: Sequence[Outgoing]) -> int:
+        return len(self._in_calls(batch))
+
+    def _in_calls(self, batch: Sequence[Outgoing]) -> list[list[Outgoing]]:
+        alike: dict[Any, list[Outgoing]] = defaultdict(list)
+        for message in batch:
+            home = message.address.startswith(MAINLAND)
+            alike[home, message.template, tuple(message.variables.values())].append(message)
+        return [call for group in alike.values() for call in _sms_marks.fitting(group, self.at_once)]
 
     def _send(self, messages: Sequence[Outgoing]) -> list[Sent]:
         """One call. Raises :class:`AdapterError` where nothing of it arrived and the channel must wait or stop."""

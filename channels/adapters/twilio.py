@@ -65,6 +65,7 @@ class Adapter(BaseAdapter):
     observability = Observability.PERSON_OBSERVED
     address_kinds: ClassVar[tuple[str, ...]] = (IdentityKind.PHONE,)
     batch_size = 200
+    recipients_a_call = 1
     needs_requirements = "requirements-twilio.txt"
     settings: ClassVar[tuple[Setting, ...]] = (
         Setting("account_sid", gettext_lazy("Account SID"), gettext_lazy("Begins with AC.")),
