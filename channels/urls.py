@@ -60,6 +60,7 @@ urlpatterns = [
     path("channels/spend/pushes/<int:pk>/active/", pushes.set_active, name="set_push_active"),
     path("channels/spend/reports/", money.reports, name="reports"),
     path("channels/wallets/", money.wallets, name="wallets"),
+    path("channels/wallets/fetch/", money.fetch_balances, name="fetch_balances"),
     path("channels/rules/", rules.rules, name="rules"),
     path("channels/rules/new/", rules.new_rule, name="new_rule"),
     path("channels/rules/<int:pk>/", rules.rule, name="rule"),

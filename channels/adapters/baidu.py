@@ -24,6 +24,7 @@ from channels.adapters.base import (
     AdapterError,
     AudienceChange,
     AudienceResult,
+    Balance,
     BaseAdapter,
     Checked,
     Flight,
@@ -294,6 +295,15 @@ class Adapter(BaseAdapter):
             exposures=int(row.get("impression") or 0),
             clicks=int(row.get("click") or 0),
         )
+
+    def fetch_balance(self) -> list[Balance]:
+        """Of the account, in its currency. Raises :class:`AdapterError`."""
+        found = self._call("AccountService/getAccountInfo", {"accountFields": ["userId", "balance"]})
+        return [
+            Balance(self._told("currency", "CNY").upper(), Decimal(str(one["balance"])))
+            for one in found
+            if one.get("balance") is not None
+        ]
 
     # Calls ----------------------------------------------------------------------------------------
 

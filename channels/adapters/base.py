@@ -196,6 +196,16 @@ class ReportRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Balance:
+    """What is left of an account now, in a currency; or of one message package (``unit`` *messages*)."""
+
+    unit: str
+    left: Decimal
+    package: str = ""  # the platform's number of the package
+    expires_on: dt.date | None = None  # the last day a package may be used
+
+
+@dataclass(frozen=True, slots=True)
 class RosterContact:
     """That an employee has a customer as a contact, with the tags the employee's company gave."""
 
@@ -367,6 +377,10 @@ class BaseAdapter:
     def fetch_report(self, day: dt.date) -> list[ReportRow]:
         raise NotImplementedError
 
+    def fetch_balance(self) -> list[Balance]:
+        """What the platform says is left of the account, or of each message package. Raises :class:`AdapterError`."""
+        raise NotImplementedError
+
     def parse_inbound(self, request: InboundRequest) -> InboundReply:
         """Verify and parse. Raises :class:`BadSignature`."""
         raise NotImplementedError
@@ -411,6 +425,7 @@ class BaseAdapter:
         "publish_audience",
         "set_flight",
         "fetch_report",
+        "fetch_balance",
         "parse_inbound",
         "poll",
         "expire",

@@ -24,6 +24,7 @@ from channels.adapters.base import (
     AdapterError,
     AudienceChange,
     AudienceResult,
+    Balance,
     BaseAdapter,
     Checked,
     Flight,
@@ -315,6 +316,19 @@ class Adapter(BaseAdapter):
             "time_range": json.dumps({"since": day.isoformat(), "until": day.isoformat()}),
         }  # fmt: skip
         return [_row(told, self._currency) for told in self._pages(f"{self._act}/insights", given)]
+
+    def fetch_balance(self) -> list[Balance]:
+        """Of an account with a spending limit, which is how prepaid ones are topped up, what the limit leaves; of any other
+        the bill that is due, below zero. Raises :class:`AdapterError`."""
+        told = self._call("GET", self._act, {"fields": "currency,balance,amount_spent,spend_cap"})
+        cap = Decimal(str(told.get("spend_cap") or 0))
+        minor = 1 if told.get("currency") in WHOLE else 100
+        left = (
+            cap - Decimal(str(told.get("amount_spent") or 0))
+            if cap
+            else -Decimal(str(told.get("balance") or 0))
+        )
+        return [Balance(str(told.get("currency") or ""), left / minor)]
 
     # Calls ----------------------------------------------------------------------------------------
 

@@ -36,6 +36,7 @@ from channels.adapters.base import (
     AdapterError,
     AudienceChange,
     AudienceResult,
+    Balance,
     Checked,
     Credentials,
     Flight,
@@ -262,6 +263,11 @@ class Adapter(OAuthAdapter):
             "order_by": "[]", "start_time": day.isoformat(), "end_time": day.isoformat(),
         }  # fmt: skip
         return [_row(told, day) for told in self._pages("v3.0/report/custom/get/", given, "rows", 1000)]
+
+    def fetch_balance(self) -> list[Balance]:
+        """Cash and grants of the account, in yuan. Raises :class:`AdapterError`."""
+        told = self._get("2/advertiser/fund/get/", {})
+        return [Balance("CNY", money(told.get("balance")))]
 
     # Calls ----------------------------------------------------------------------------------------
 

@@ -35,6 +35,7 @@ from channels.adapters.base import (
     AdapterError,
     AudienceChange,
     AudienceResult,
+    Balance,
     Checked,
     Credentials,
     Flight,
@@ -304,6 +305,12 @@ class Adapter(OAuthAdapter):
             "fields": json.dumps(FIELDS),
         }  # fmt: skip
         return [_row(told) for told in self._pages("daily_reports/get", given, 2000)]
+
+    def fetch_balance(self) -> list[Balance]:
+        """All funds of the account that are its own, told in fen; lines of credit are not. Raises :class:`AdapterError`."""
+        told = self._get("funds/get", {"account_id": self._account_id}).get("list") or ()
+        own = [fund for fund in told if "CREDIT" not in str(fund.get("fund_type"))]
+        return [Balance("CNY", sum((Decimal(fund.get("balance") or 0) for fund in own), Decimal(0)) / FEN)]
 
     # Calls ----------------------------------------------------------------------------------------
 

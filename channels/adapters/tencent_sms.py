@@ -11,6 +11,7 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ from channels.adapters._sms_calls import HOUR, MAINLAND, MINUTE, until, until_mi
 from channels.adapters.base import (
     Account,
     AdapterError,
+    Balance,
     BaseAdapter,
     Checked,
     Inbound,
@@ -42,6 +44,7 @@ LONGEST_CONTEXT = 511
 MOST_NUMBERS = min(200, _sms_marks.most(LONGEST_CONTEXT))
 MOST_ASKED = 500  # numbers asked about in one visit
 PAGE = 100
+PACKAGES, PACKAGES_SINCE = 500, dt.timedelta(days=3 * 366)  # in one answer; how far back they are asked for
 LOST = "?"  # begins the reference of an unknown attempt: ?<attempt>.<seconds since 1970>:<number>
 MARKETING_BEGINS = dt.time(8)  # Tencent takes marketing from 8 to 22 in Beijing
 SLOWER = re.compile(r"InternalError\.Timeout|RequestLimitExceeded")
@@ -382,6 +385,27 @@ class Adapter(BaseAdapter):
             {"app_id": self._app_id},
         )
 
+    def fetch_balance(self) -> list[Balance]:
+        """What is left of each message package bought lately and still good. Raises :class:`AdapterError`."""
+        client, models = self._client()
+        now = dt.datetime.now(_sms_calls.BEIJING)
+        asked = models.SmsPackagesStatisticsRequest()
+        asked.SmsSdkAppId, asked.Limit, asked.Offset = self._app_id, PACKAGES, 0
+        asked.BeginTime = (now - PACKAGES_SINCE).strftime("%Y%m%d%H")
+        asked.EndTime = (now - dt.timedelta(hours=1)).strftime("%Y%m%d%H")  # it must lie before now
+        found: list[Balance] = []
+        seen = 0
+        while True:
+            try:
+                rows = client.SmsPackagesStatistics(asked).SmsPackagesStatisticsSet or ()
+            except Exception as error:
+                raise self._error(error) from None
+            found += [_package(row) for row in rows if _good(row, now)]
+            seen += len(rows)
+            if len(rows) < PACKAGES:
+                return found or ([Balance("messages", Decimal(0))] if seen else [])
+            asked.Offset += PACKAGES
+
     def _error(self, error: BaseException) -> AdapterError:
         """The failure of a question, which may always be asked again."""
         if _sms_calls.never_left(error):
@@ -418,6 +442,16 @@ class Adapter(BaseAdapter):
     def close(self) -> None:
         self._calls.close()
         self._made = None
+
+
+def _good(row: Any, now: dt.datetime) -> bool:
+    return int(row.PackageEffectiveTime or 0) <= now.timestamp() < int(row.PackageExpiredTime or 0)
+
+
+def _package(row: Any) -> Balance:
+    left = Decimal(int(row.PackageAmount or 0) - int(row.CurrentUsage or 0))
+    expires = dt.datetime.fromtimestamp(int(row.PackageExpiredTime), _sms_calls.BEIJING)
+    return Balance("messages", max(left, Decimal(0)), str(row.PackageId), expires.date())
 
 
 def _moment(seconds: Any, now: dt.datetime) -> dt.datetime:

@@ -11,6 +11,7 @@ import hmac
 import logging
 import random
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
@@ -24,6 +25,7 @@ from channels.adapters.base import (
     Account,
     AdapterError,
     BadSignature,
+    Balance,
     BaseAdapter,
     Checked,
     Inbound,
@@ -328,6 +330,18 @@ class Adapter(BaseAdapter):
             return Checked(False, _("Twilio has closed or suspended this account (%s).") % about.status)
         name = str(about.friendly_name or "")
         return Checked(True, _("Twilio lets us into “%s”.") % name, {"name": name})
+
+    def fetch_balance(self) -> list[Balance]:
+        """Of the account; a subaccount has no balance of its own. Raises :class:`AdapterError`."""
+        try:
+            told = self._client().api.v2010.account.balance.fetch()
+        except AdapterError:
+            raise
+        except Exception as error:
+            raise self._error(error) from None
+        if not told.balance:
+            return []
+        return [Balance(str(told.currency).upper(), Decimal(str(told.balance)))]
 
     def _error(self, error: BaseException) -> AdapterError:
         """The failure of a question, which may always be asked again."""

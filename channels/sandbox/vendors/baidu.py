@@ -50,6 +50,7 @@ class Config(VendorConfig):
     click_price: float = 2.0
     searches: float = 1.5
     minimum_audience: int = 100
+    topped_up: float = 10_000.0  # yuan, once
 
 
 class ApiError(Exception):
@@ -263,8 +264,12 @@ class Vendor(BaseVendor):
         return [{"groupId": int(group), "groupName": self.groups[group]}]
 
     # -- campaigns ---------------------------------------------------------------------------------------
+    def _left(self) -> float:
+        clicks = sum(figures.clicks for figures in self.delivered.values())
+        return round(self.config.topped_up - clicks * self.config.click_price, 2)
+
     def _do_getAccountInfo(self, body: Mapping[str, Any]) -> list[dict[str, Any]]:
-        known = {"userId": self.config.user_id, "balance": 10_000.0, "budget": 0.0, "budgetType": 0}
+        known = {"userId": self.config.user_id, "balance": self._left(), "budget": 0.0, "budgetType": 0}
         wanted = body.get("accountFields") or []
         if set(wanted) - set(known):
             raise ApiError(9010101, "A field is not known", position="accountFields")
