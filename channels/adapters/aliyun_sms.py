@@ -89,13 +89,7 @@ class Adapter(BaseAdapter):
             gettext_lazy("Signature"),
             gettext_lazy("The approved signature, without 【】; Aliyun puts it before every message."),
         ),
-        Setting(
-            "country",
-            gettext_lazy("Country of the recipients"),
-            gettext_lazy("Two letters, such as CN; empty: several."),
-            required=False,
-            default="CN",
-        ),
+        _sms_calls.country("CN"),
         _sms_calls.CALLS,
         sms_replies.SETTING,
         Setting(
@@ -120,19 +114,7 @@ class Adapter(BaseAdapter):
 
     def send(self, batch: Sequence[Outgoing]) -> list[Sent]:
         """Calls of one template each. Raises :class:`AdapterError` only where nothing arrived at all."""
-        refused: list[Sent] = []
-        taken: list[Outgoing] = []
-        for message in batch:
-            if not _sms_calls.is_number(message.address):
-                refused.append(_sms_calls.no_number(message))
-            elif not message.template:
-                refused.append(
-                    Sent(
-                        message.attempt_id, Outcome.REFUSED, code="no_template", text="the message names no template"
-                    )
-                )  # fmt: skip
-            else:
-                taken.append(message)
+        taken, refused = _sms_calls.with_template(batch)
         if taken:
             self._client()
         return refused + self._calls.run(self._in_calls(taken), self._send)

@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from audiences.vocabulary import IdentityKind, Medium
+from channels.adapters._people import Form, by_kind, hashed, people_of
 from channels.adapters.base import (
     Account,
     AdapterError,
@@ -66,10 +67,8 @@ def _phone(value: str) -> str:
     return "".join(filter(str.isdigit, value)).lstrip("0")
 
 
-SCHEMAS: dict[str, tuple[str, Callable[[str], str]]] = {
-    IdentityKind.EMAIL: ("EMAIL_SHA256", _email),
-    IdentityKind.PHONE: ("PHONE_SHA256", _phone),
-}
+FORMS: dict[str, Form] = {IdentityKind.EMAIL: hashed(_email), IdentityKind.PHONE: hashed(_phone)}
+SCHEMAS: dict[str, str] = {IdentityKind.EMAIL: "EMAIL_SHA256", IdentityKind.PHONE: "PHONE_SHA256"}
 
 
 class Adapter(BaseAdapter):
@@ -144,8 +143,8 @@ class Adapter(BaseAdapter):
         failed: dict[int, str] = {}
         try:
             for method, changes in (("DELETE", remove), ("POST", add)):
-                for schema, people in _hashed(changes, failed):
-                    self._push(method, audience, schema, people, done, failed)
+                for kind, people in by_kind(people_of(changes, FORMS, failed)).items():
+                    self._push(method, audience, SCHEMAS[kind], people, done, failed)
             size = self._size(audience)
         except AdapterError:
             if not done and external_id:
@@ -171,7 +170,7 @@ class Adapter(BaseAdapter):
         method: str,
         audience: str,
         schema: str,
-        people: Mapping[str, list[int]],
+        people: Mapping[str, Sequence[int]],
         done: list[int],
         failed: dict[int, str],
     ) -> None:
@@ -412,25 +411,6 @@ class Adapter(BaseAdapter):
         if "error" in told:
             raise _error(told["error"], answer)
         return told
-
-
-def _hashed(
-    changes: Sequence[AudienceChange], failed: dict[int, str]
-) -> Iterator[tuple[str, dict[str, list[int]]]]:
-    """(schema, hash → customers) of the kinds Meta can match; the others are told as failed."""
-    found: dict[str, dict[str, list[int]]] = {}
-    for change in changes:
-        if change.identity_kind not in SCHEMAS:
-            failed[change.customer_id] = "identity_kind"
-            continue
-        schema, plain = SCHEMAS[change.identity_kind]
-        value = plain(change.value)
-        if not value:
-            failed[change.customer_id] = "empty"
-            continue
-        hashed = hashlib.sha256(value.encode()).hexdigest()
-        found.setdefault(schema, {}).setdefault(hashed, []).append(change.customer_id)
-    yield from found.items()
 
 
 def _row(told: Mapping[str, Any], currency: str) -> ReportRow:

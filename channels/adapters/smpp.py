@@ -98,12 +98,7 @@ class Adapter(BaseAdapter):
             gettext_lazy("For mainland China: the approved signature, put in 【】 before every message."),
             required=False,
         ),
-        Setting(
-            "country",
-            gettext_lazy("Country of the recipients"),
-            gettext_lazy("Two letters, such as CN; empty: several."),
-            required=False,
-        ),
+        _sms_calls.country(),
         Setting(
             "bind",
             gettext_lazy("Sessions"),
