@@ -3,7 +3,6 @@ from django.urls import path
 from channels.views import (
     audiences,
     channels,
-    employees,
     inbound,
     inbox,
     kol,
@@ -32,8 +31,6 @@ urlpatterns = [
     path("channels/<int:pk>/", channels.channel, name="channel"),
     path("channels/<int:pk>/edit/", channels.edit, name="edit"),
     path("channels/<int:pk>/check/", channels.check, name="check"),
-    path("channels/<int:pk>/people/", employees.employees, name="employees"),
-    path("channels/<int:pk>/people/<int:employee>/", employees.employee, name="employee"),
     path("channels/<int:pk>/rotate/", rotation.rotate, name="rotate"),
     path("channels/<int:pk>/state/", channels.change_state, name="change_state"),
     path("channels/<int:pk>/capacity/", channels.capacity, name="capacity"),

@@ -155,7 +155,7 @@ def test_credentials_are_rotated(
         shots,
         "channels",
     )
-    url = live_server.url + reverse("channels:employees", args=[channel.pk])
+    url = live_server.url + reverse("campaigns:employees", args=[channel.pk])
     both(page, url, "money-employees", shots, "channels")
 
 
