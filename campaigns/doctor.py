@@ -139,7 +139,7 @@ QUESTIONS = (
 
 def examine(now: datetime) -> list[Finding]:
     """What is wrong, broken promises first."""
-    params = {"now": now, "kept": timedelta(hours=pressure.kept_hours())}
+    params = {"now": now, "kept": timedelta(hours=pressure.kept_hours(now))}
     found = []
     for question in sorted(QUESTIONS, key=lambda question: not question.broken):
         count, examples = queries.ask(question.sql, params, SHOWN)

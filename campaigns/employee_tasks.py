@@ -47,11 +47,16 @@ def day_of(now: dt.datetime) -> tuple[dt.date, dt.datetime]:
 
 
 def reserve(
-    channel: Channel, outgoing: Sequence[Outgoing], campaigns: Mapping[int, int], now: dt.datetime
+    channel: Channel,
+    outgoing: Sequence[Outgoing],
+    campaigns: Mapping[int, int],
+    now: dt.datetime,
+    at_once: int = 2**31,
 ) -> Reserved:
     """Reserve a task for each employee and content, as long as the employee's day permits.
 
-    ``campaigns``: attempt → campaign. Messages without an employee need no reservation: the provider chooses.
+    ``campaigns``: attempt → campaign. ``at_once``: customers of one task at most.
+    Messages without an employee need no reservation: the provider chooses.
     """
     wanted: dict[str, dict[Any, list[Outgoing]]] = {}
     for message in outgoing:
@@ -75,7 +80,12 @@ def reserve(
         for sender, contents in wanted.items():
             employee = employees.get(sender)
             left = employee.daily_tasks - taken.get(employee.pk, 0) if employee else 0
-            for number, messages in enumerate(contents.values()):
+            tasked = (
+                same[start : start + at_once]
+                for same in contents.values()
+                for start in range(0, len(same), at_once)
+            )
+            for number, messages in enumerate(tasked):
                 if employee is None or number >= left:
                     reserved.waiting += messages
                     continue

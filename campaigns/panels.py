@@ -7,13 +7,15 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from audiences.access import Role, has_role
 from audiences.registers import CustomerPanel, customer_panels
-from audiences.vocabulary import ResponseKind
+from audiences.vocabulary import Medium, ResponseKind
 from campaigns import contacts, employee_tasks
 from campaigns.models import Campaign
 from channels.adapters import adapter_class
 from channels.models import Channel, Employee
 from channels.registers import HealthPanel, health_panels
+from channels.vocabulary import Domain
 
 
 def contacted(request: HttpRequest, customer_id: int) -> Mapping[str, Any]:
@@ -41,15 +43,19 @@ def responded(request: HttpRequest, customer_id: int) -> Mapping[str, Any]:
 
 
 def employed(request: HttpRequest, channel_id: int) -> Mapping[str, Any]:
-    """Employees of a channel and their tasks of today; nothing where there are none and none can be."""
+    """Employees of a channel and their tasks of today; nothing where there are none and the reader can add none."""
     channel = Channel.objects.get(pk=channel_id)
-    here = Employee.objects.filter(channel=channel, left_at=None).count()
-    if not here and "roster" not in adapter_class(channel.adapter).verbs():
+    people = Employee.objects.filter(channel=channel, left_at=None).order_by("name")
+    here, confirms = people.count(), "roster" in adapter_class(channel.adapter).verbs()
+    may_add = channel.domain == Domain.PRIVATE and has_role(request.user, Role.CHANNEL_ADMIN)
+    if not (here or confirms or may_add):
         return {}
     shares = employee_tasks.shares(channel, timezone.now()).values()
     return {
         "channel_id": channel_id,
         "here": here,
+        "confirms": confirms or channel.medium == Medium.WECOM,
+        "names": people[:20],
         "today": sum(share.today for share in shares),
         "confirmed": sum(share.confirmed_today for share in shares),
     }

@@ -10,8 +10,10 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 
+from campaigns import person_quotas
 from campaigns.models import Clock, PressureRule
 from campaigns.queries import pressure as queries
+from campaigns.queries.person_quotas import Row
 from channels.models import Channel
 
 SHORTEST_KEPT = 168  # hours of contacts that are kept even if no rule asks for them
@@ -58,12 +60,18 @@ def applying(rules: Sequence[Rule], channel_id: int) -> list[Rule]:
     return [rule for rule in rules if rule.counts(channel_id)]
 
 
-def kept_hours() -> int:
-    """How long contacts are kept: the longest window of any active rule, in force or about to be."""
+def kept_hours(now: datetime, quotas: list[Row] | None = None) -> int:
+    """How long contacts are kept: the longest window of any active rule or platform's quota, in force or about to be."""
+    quotas = person_quotas.rules(now) if quotas is None else quotas
     longest = (
         PressureRule.objects.filter(active=True).order_by("-hours").values_list("hours", flat=True).first()
     )
-    return max(longest or 0, SHORTEST_KEPT)
+    return max(longest or 0, person_quotas.kept_hours(quotas), SHORTEST_KEPT)
+
+
+def known_hours() -> int:
+    """Of how many hours up to now every contact is known."""
+    return Clock.objects.filter(name="pressure").values_list("value", flat=True).first() or SHORTEST_KEPT
 
 
 def bring_into_force(now: datetime) -> int:
@@ -73,7 +81,7 @@ def bring_into_force(now: datetime) -> int:
     saved are never trimmed below its window, so nothing is missed in between.
     """
     waiting = list(PressureRule.objects.filter(active=True, in_force_at=None).values_list("id", flat=True))
-    hours = kept_hours()
+    hours = kept_hours(now)
     clock, _made = Clock.objects.get_or_create(name="pressure", defaults={"at": now, "value": SHORTEST_KEPT})
     if hours > clock.value:
         # Once through all customers: a claim that trims a state behind us trims it to this window or longer.
@@ -95,7 +103,7 @@ def count_imported(campaign_id: int, now: datetime) -> int:
     """
     with transaction.atomic():
         queries.hold_policy()
-        return queries.count_imported(campaign_id, now - timedelta(hours=kept_hours()))
+        return queries.count_imported(campaign_id, now - timedelta(hours=kept_hours(now)))
 
 
 hold_policy = queries.hold_policy

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +14,7 @@ from campaigns import quotas
 from campaigns.models import Budget, ChannelPlan, PeopleTask
 from campaigns.queries import quotas as queries
 from campaigns.vocabulary import CampaignState
+from channels import calls
 from channels.models import Channel, Employee
 from channels.registers import HealthPanel, health_panels
 
@@ -68,10 +69,21 @@ def used(request: HttpRequest, channel_id: int) -> Mapping[str, Any]:
     ]
     return {
         "today": today,
+        "calls": _calls(channel, now),
         "day": limits.day,
         "budgets": budgets,
         "employees": _employees(channel, begin, limits.next_day),
     }
+
+
+def _calls(channel: Channel, now: datetime) -> list[Quota]:
+    """Calls of the provider against the platform's limits of them, where it has some."""
+    limits, used = calls.limits(channel, now), calls.used(channel.pk, now)
+    told = (
+        (_("Calls in the last minute"), used.minute, limits.a_minute),
+        (_("Calls today"), used.day, limits.a_day),
+    )
+    return [Quota(str(what), Decimal(n), Decimal(most)) for what, n, most in told if most is not None]
 
 
 def _most(limit: int | None) -> Decimal | None:

@@ -59,8 +59,13 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("posts-to-many/<int:pk>/approve/", broadcasts.approve, name="approve_broadcast"),
     path("posts-to-many/<int:pk>/cancel/", broadcasts.cancel, name="cancel_broadcast"),
     path("channels/<int:pk>/employees/", employees.employees, name="employees"),
+    path("channels/<int:pk>/employees/add/", employees.add, name="add_employee"),
     path("channels/<int:pk>/employees/sync/", employees.sync, name="sync_employees"),
-    path("channels/<int:pk>/employees/<int:employee>/", employees.daily_tasks, name="daily_tasks"),
+    path("channels/<int:pk>/employees/<int:employee>/", employees.employee, name="employee"),
+    path("channels/<int:pk>/employees/<int:employee>/tasks/", employees.daily_tasks, name="daily_tasks"),
+    # Where they were before the two pages of employees became one.
+    path("channels/<int:pk>/people/", employees.moved),
+    path("channels/<int:pk>/people/<int:employee>/", employees.moved),
     path("tasks/<int:pk>/undo/", tasks.undo, name="undo_task"),
     # What holds over all campaigns
     path("contact-policy/", policy.policy, name="policy"),

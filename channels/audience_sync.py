@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from audiences.identity import survivor
 from audiences.models import Identity
-from channels import states
+from channels import calls, states
 from channels.accounts import adapter_for
 from channels.adapters import adapter_class
 from channels.adapters.base import AdapterError, AudienceChange, AudienceResult
@@ -121,6 +121,7 @@ def _publish(audience: PlatformAudience, now: datetime) -> None:
     """Let what was pushed take force, where the platform wants that said. Raises :class:`AdapterError`."""
     if audience.publish_after is None or audience.publish_after > now or not audience.external_id:
         return
+    calls.spend(audience.channel)
     left = adapter_for(audience.channel).publish_audience(audience.external_id)
     audience.publish_after = now + timedelta(seconds=left) if left else None
     audience.save(update_fields=["publish_after"])
@@ -212,6 +213,7 @@ def _push(
 def _call(
     audience: PlatformAudience, add: Sequence[AudienceChange], remove: Sequence[AudienceChange]
 ) -> AudienceResult:
+    calls.spend(audience.channel)
     result = adapter_for(audience.channel).sync_audience(audience.external_id, audience.name, add, remove)
     changed = []
     if result.external_id and result.external_id != audience.external_id:

@@ -7,7 +7,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from channels import states
+from channels import calls, states
 from channels.accounts import adapter_for
 from channels.adapters import adapter_class
 from channels.adapters.base import AdapterError, ReportRow
@@ -71,6 +71,7 @@ def fetch(channel: Channel, now: datetime, days: int | None = None) -> int:
     today = timezone.localdate(now)
     new = 0
     for back in range(days):
+        calls.spend(channel)
         new += store(channel, adapter.fetch_report(today - timedelta(days=back)), now)
     return new
 

@@ -10,7 +10,7 @@ from django.db.models import F, Q
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from channels import states
+from channels import calls, states
 from channels.accounts import adapter_for
 from channels.adapters import adapter_class
 from channels.adapters.base import AdapterError, Flight
@@ -143,6 +143,7 @@ def apply(audience_id: int, now: datetime) -> str:
             _("Write the id of the platform's campaign or ad here: it is not known which one this is."),
         )
     try:
+        calls.spend(channel)
         known = adapter_for(channel).set_flight(from_json(reference, audience.wanted_flight))
     except AdapterError as error:
         if error.stops_channel:

@@ -109,11 +109,23 @@ KEYS: dict[str, Key] = {
     "messages_a_customer_a_week": Key(gettext_lazy("Messages to a customer in a week"), "", "integer"),
     "messages_a_customer_a_day": Key(gettext_lazy("Messages to a customer in a day"), "", "integer"),
     "messages_a_number_in_24_hours": Key(gettext_lazy("Messages to a number in 24 hours"), "", "integer"),
-    "calls_a_minute": Key(gettext_lazy("Calls a minute"), "", "integer"),
-    "calls_a_day": Key(gettext_lazy("Calls a day"), "", "integer"),
+    "calls_a_minute": Key(
+        gettext_lazy("Calls a minute"),
+        gettext_lazy("Calls of the provider in any sixty seconds, of one channel and over all workers."),
+        "integer",
+    ),
+    "calls_a_day": Key(
+        gettext_lazy("Calls a day"),
+        gettext_lazy("Calls of the provider on one day, of one channel and over all workers."),
+        "integer",
+    ),
     "reminders_a_day": Key(gettext_lazy("Reminders to an employee in 24 hours"), "", "integer"),
     # Audiences
-    "recipients_a_call": Key(gettext_lazy("Recipients in one call"), "", "integer"),
+    "recipients_a_call": Key(
+        gettext_lazy("Recipients in one call"),
+        gettext_lazy("Never more than the adapter itself knows of."),
+        "integer",
+    ),
     "audience_members_a_call": Key(gettext_lazy("Members in one upload"), "", "integer"),
     "smallest_audience": Key(
         gettext_lazy("Smallest audience"),
@@ -128,18 +140,28 @@ KEYS: dict[str, Key] = {
 }
 
 DAYS_IN_MONTH = "days_in_month"
+# Of an official account these are rules of mass messages; its notices keep to such rows only where they name the channel.
+OF_MASS_MESSAGES = ("messages_a_customer_a_month", "recipients_a_call", "calls_a_minute", "calls_a_day")
+
+
+def _fitting(channel: Channel | None) -> Q:
+    """Rows of every channel, and those narrowed to this one."""
+    fits = Q(channel=None, adapter="")
+    if channel is None:
+        return fits
+    fits |= Q(channel=channel) | Q(channel=None, adapter=channel.adapter)
+    return fits & ~Q(key__in=OF_MASS_MESSAGES, channel=None) if is_for_notices(channel) else fits
 
 
 def rows_in_force(
     medium: str, key: str, *, channel: Channel | None = None, country: str = "", on: date
 ) -> list[PlatformRule]:
     """The rows of a key that hold on a day, the winning one first."""
-    fits = Q(channel=None, adapter="")
-    if channel is not None:
-        fits |= Q(channel=channel) | Q(channel=None, adapter=channel.adapter)
     places = {"", country}
     return list(
-        PlatformRule.objects.filter(fits, medium=medium, key=key, country__in=places, valid_from__lte=on)
+        PlatformRule.objects.filter(
+            _fitting(channel), medium=medium, key=key, country__in=places, valid_from__lte=on
+        )
         .filter(Q(valid_to=None) | Q(valid_to__gte=on))
         .order_by(F("channel").desc(nulls_last=True), "-adapter", "-country", "-valid_from", "-pk")
     )
@@ -165,12 +187,9 @@ def rule_values(
 ) -> dict[str, Any]:
     """Several keys in one query; those without a row are left out."""
     wanted = set(keys)
-    fits = Q(channel=None, adapter="")
-    if channel is not None:
-        fits |= Q(channel=channel) | Q(channel=None, adapter=channel.adapter)
     rows = (
         PlatformRule.objects.filter(
-            fits, medium=medium, key__in=wanted, country__in={"", country}, valid_from__lte=on
+            _fitting(channel), medium=medium, key__in=wanted, country__in={"", country}, valid_from__lte=on
         )
         .filter(Q(valid_to=None) | Q(valid_to__gte=on))
         .order_by("key", F("channel").asc(nulls_first=True), "adapter", "country", "valid_from", "pk")

@@ -5,7 +5,7 @@ import logging
 from celery import shared_task
 from django.utils import timezone
 
-from channels import audience_sync, consumption, daily_reports, employees, flights, pushing
+from channels import audience_sync, balances, consumption, daily_reports, employees, flights, pushing
 
 logger = logging.getLogger(__name__)
 
@@ -35,11 +35,14 @@ def set_flights() -> None:
 
 @shared_task
 def fetch_reports() -> None:
-    """The last days of every platform that reports."""
+    """The last days of every platform that reports, what they consumed, and once a day what is left there."""
     for channel_id, done in daily_reports.fetch_all(timezone.now()).items():
         if isinstance(done, str):
             logger.warning("reports of channel %s: %s", channel_id, done)
     consumption.accrue(timezone.now())
+    for channel_id, told in balances.fetch_all(timezone.now()).items():
+        if isinstance(told, str):
+            logger.warning("balance of channel %s: %s", channel_id, told)
 
 
 @shared_task

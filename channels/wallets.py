@@ -1,7 +1,7 @@
 """Wallets 账户余额: what our entries say is left, held against what the platform says."""
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 
 from channels.models import Channel
@@ -26,11 +26,15 @@ class Wallet:
     closing: Decimal = Decimal(0)
     told: Decimal | None = None  # by the platform
     told_on: date | None = None
-    expected: Decimal | None = None  # by our entries, on the day it was told
+    expected: Decimal | None = None  # by our entries, on the day it was told; or at the moment it was fetched
+    fetched_at: datetime | None = None  # from the platform itself; None: loaded from a file
 
     @property
     def difference(self) -> Decimal | None:
-        return None if self.told is None else self.told - (self.expected or Decimal(0))
+        """What the platform has beyond our count; None where we do not count."""
+        if self.told is None or (self.fetched_at is not None and self.expected is None):
+            return None
+        return self.told - (self.expected or Decimal(0))
 
 
 AMOUNTS = (
@@ -59,6 +63,11 @@ def of_channels(last: date, channel_id: int | None = None) -> list[Wallet]:
         entries.keys() | told.keys(), key=lambda key: (channels[key[0]].name, key[1])
     ):
         amounts = dict(zip(AMOUNTS, entries.get((channel, unit), [Decimal(0)] * len(AMOUNTS)), strict=True))
-        day, balance, _source, expected = told.get((channel, unit), (None, None, None, None))
-        found.append(Wallet(channels[channel], unit, told=balance, told_on=day, expected=expected, **amounts))
+        day, balance, source, expected, at = told.get((channel, unit), (None, None, None, None, None))
+        found.append(
+            Wallet(
+                channels[channel], unit, told=balance, told_on=day, expected=expected,
+                fetched_at=at if source == "api" else None, **amounts,
+            )
+        )  # fmt: skip
     return found

@@ -8,6 +8,7 @@ and gives the fixtures they ask for.
 
 import logging
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -215,3 +216,31 @@ class NetworkContract:
                 for secret in secrets:
                     assert secret not in caplog.text
                     assert not any(secret in text for text in told)
+
+
+class BalanceContract:
+    """What ``fetch_balance`` does. Fixtures: ``rich`` (an adapter whose far side has something left), ``barred`` (one
+    with a wrong secret)."""
+
+    @pytest.fixture
+    def rich(self) -> BaseAdapter:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def barred(self) -> BaseAdapter:
+        raise NotImplementedError
+
+    def test_what_is_left_is_told_in_a_currency_or_by_package(self, rich: BaseAdapter) -> None:
+        told = rich.fetch_balance()
+        assert told
+        for one in told:
+            assert isinstance(one.left, Decimal)
+            assert one.unit == "messages" or (len(one.unit) == 3 and one.unit.isupper())
+            assert bool(one.package) == (one.unit == "messages")
+        assert rich.fetch_balance() == told, "asking changes nothing"
+        rich.close()
+
+    def test_a_wrong_secret_is_an_error_and_no_balance(self, barred: BaseAdapter) -> None:
+        with pytest.raises(AdapterError):
+            barred.fetch_balance()
+        barred.close()

@@ -103,7 +103,7 @@ def test_numbers_of_elsewhere_and_other_identities_fail_and_the_others_go(
     ]  # fmt: skip
     result = adapter.sync_audience("", "Mixed", changes, [])
     assert result.done == [1]
-    assert result.failed == {2: "empty", 3: "identity_kind", 4: "empty"}
+    assert result.failed == {2: "not_taken_here", 3: "identity_kind", 4: "not_taken_here"}
     assert held(sandbox, result.external_id) == {md5("13800138000")}
 
 

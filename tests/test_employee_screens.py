@@ -95,3 +95,53 @@ def test_the_api_tells_the_same_and_guards_the_same(client: Client, make_user: A
     assert client.patch(one, {"daily_tasks": 9}, content_type="application/json").json() == {"daily_tasks": 9}
     assert client.patch(one, {"daily_tasks": -9}, content_type="application/json").status_code == 400
     assert Employee.objects.get(external_id="lili").daily_tasks == 9
+
+
+def test_the_one_page_does_both_jobs_and_the_old_addresses_lead_to_it(
+    client: Client, make_user: Any, channel: Channel
+) -> None:
+    hand = make_channel("manual", "call")
+    user = make_user("mei")
+    one = Employee.objects.create(channel=hand, external_id="7", name="Mei", store="Xuhui", user=user)
+    client.force_login(make_user("c", Role.CHANNEL_ADMIN))
+    for at, to in (
+        (f"/channels/{hand.pk}/people/", reverse("campaigns:employees", args=[hand.pk])),
+        (f"/channels/{hand.pk}/people/{one.pk}/", reverse("campaigns:employee", args=[hand.pk, one.pk])),
+    ):
+        answer = client.get(at)
+        assert (answer.status_code, answer.headers["Location"]) == (302, to)
+    by_hand = client.get(reverse("campaigns:employees", args=[hand.pk])).content.decode()
+    for shown in ("Mei", "Xuhui", ">mei<", "Has left", "Add an employee"):
+        assert shown in by_hand
+    assert "Confirmed in 7 days" not in by_hand, "nobody confirms on a channel worked by hand"
+    page = client.get(reverse("campaigns:employees", args=[channel.pk])).content.decode()
+    for shown in ("2 / 4", "Bring up to date now", "Add an employee", "Came back"):
+        assert shown in page
+    panel = client.get(reverse("channels:channel", args=[hand.pk])).content.decode()
+    assert panel.count(reverse("campaigns:employees", args=[hand.pk])) == 1, "one page, one link"
+    assert "Mei" in panel
+    client.post(reverse("campaigns:employee", args=[hand.pk, one.pk]), {"action": "left"})
+    one.refresh_from_db()
+    assert one.left_at is not None
+    client.post(reverse("campaigns:employee", args=[hand.pk, one.pk]), {"action": "back"})
+    one.refresh_from_db()
+    assert one.left_at is None
+
+
+def test_a_wrong_employee_stays_in_the_form_and_only_admins_see_log_ins(
+    client: Client, make_user: Any, channel: Channel
+) -> None:
+    Employee.objects.filter(external_id="lili").update(user=make_user("li.li"))
+    client.force_login(make_user("c", Role.CHANNEL_ADMIN))
+    wrong = {"name": "Twin", "external_id": "lili", "daily_tasks": "5"}
+    answer = client.post(reverse("campaigns:add_employee", args=[channel.pk]), wrong)
+    assert answer.status_code == 422
+    assert "Another employee of this channel has this number." in answer.content.decode()
+    assert 'value="Twin"' in answer.content.decode()
+    client.force_login(make_user("m", Role.MARKETER))
+    page = client.get(reverse("campaigns:employees", args=[channel.pk])).content.decode()
+    assert "li.li" not in page
+    assert "Add an employee" not in page
+    assert client.post(reverse("campaigns:add_employee", args=[channel.pk]), wrong).status_code == 403
+    one = Employee.objects.get(external_id="lili")
+    assert client.get(reverse("campaigns:employee", args=[channel.pk, one.pk])).status_code == 403

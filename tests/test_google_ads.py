@@ -133,7 +133,7 @@ def test_identities_google_cannot_match_fail_and_the_others_go(adapter: Adapter)
     ]  # fmt: skip
     result = adapter.sync_audience("", "Mixed", changes, [])
     assert sorted(result.done) == [1, 3]
-    assert result.failed == {2: "identity_kind", 4: "empty", 5: "empty"}
+    assert result.failed == {2: "identity_kind", 4: "not_taken_here", 5: "not_taken_here"}
 
 
 def test_more_than_ten_thousand_go_in_several_calls(adapter: Adapter, sandbox: Sandbox) -> None:

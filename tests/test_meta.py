@@ -75,7 +75,7 @@ def test_identities_meta_cannot_match_fail_and_the_others_go(adapter: Adapter) -
     ]  # fmt: skip
     result = adapter.sync_audience("", "Mixed", changes, [])
     assert sorted(result.done) == [1, 3]
-    assert result.failed == {2: "identity_kind", 4: "empty"}
+    assert result.failed == {2: "identity_kind", 4: "not_taken_here"}
 
 
 def test_more_than_ten_thousand_go_in_calls_of_one_session(adapter: Adapter, sandbox: Sandbox) -> None:

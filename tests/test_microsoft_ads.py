@@ -106,7 +106,7 @@ def test_addresses_and_numbers_go_hashed_in_calls_of_their_own(adapter: Adapter,
     ]  # fmt: skip
     result = adapter.sync_audience("", "Mixed", changes, [])
     assert sorted(result.done) == [1, 3]
-    assert result.failed == {2: "identity_kind", 4: "empty"}
+    assert result.failed == {2: "identity_kind", 4: "not_taken_here"}
     told = [line["hashes"] for line in sandbox.log_lines("microsoft_ads", "members")[before:]]
     assert told == [[sha("ann.lee@example.com")], [sha("+8613800138000")]]
 

@@ -133,12 +133,12 @@ def test_an_employee_who_left_sees_nothing(mei: Employee, log_in: Callable[[str]
 
 def test_a_channel_admin_gives_an_employee_a_log_in(as_channel_admin: Client, make_user: Any) -> None:
     channel, user = make.channel("call", adapter="manual"), make_user("mei")
-    url = reverse("channels:employees", args=[channel.pk])
+    url = reverse("campaigns:add_employee", args=[channel.pk])
     told = {"name": "Mei", "external_id": "7", "store": "Xuhui", "daily_tasks": "20", "user": user.pk}
     assert as_channel_admin.post(url, told).status_code == 302
     assert as_channel_admin.post(url, told).status_code == 422  # the same number again
     found = Employee.objects.get()
     assert (found.user, found.store) == (user, "Xuhui")
-    as_channel_admin.post(reverse("channels:employee", args=[channel.pk, found.pk]), {"action": "left"})
+    as_channel_admin.post(reverse("campaigns:employee", args=[channel.pk, found.pk]), {"action": "left"})
     found.refresh_from_db()
     assert found.left_at is not None

@@ -123,13 +123,14 @@ def worded(
 
 
 def reserved(
-    sending: Sending, outgoing: list[Outgoing], batch: Sequence[Decided], now: datetime
+    sending: Sending, outgoing: list[Outgoing], batch: Sequence[Decided], now: datetime, at_once: int
 ) -> tuple[list[Outgoing], employee_tasks.Reserved, list[Told]]:
-    """What the employees' day has room for, each task reserved; the rest waits for the next day."""
+    """What the employees' day has room for, each task of ``at_once`` customers at most reserved; the rest waits for the
+    next day."""
     if not any(message.sender for message in outgoing):
         return outgoing, employee_tasks.Reserved(), []
     campaigns = {row.attempt_id or 0: row.campaign_id for row in batch}
-    found = steadily(lambda: employee_tasks.reserve(sending.channel, outgoing, campaigns, now))
+    found = steadily(lambda: employee_tasks.reserve(sending.channel, outgoing, campaigns, now, at_once))
     late = {message.attempt_id for message in found.waiting}
     told = [
         Told(campaigns[attempt], attempt, "withdrawn", now, code="employee_day", cause=Cause.CAPACITY,
@@ -137,6 +138,18 @@ def reserved(
         for attempt in sorted(late)
     ]  # fmt: skip
     return [message for message in outgoing if message.attempt_id not in late], found, told
+
+
+def beginning(adapter: BaseAdapter, outgoing: list[Outgoing], calls: int) -> list[Outgoing]:
+    """As many of the first messages as go out in so many calls."""
+    least, most = 0, len(outgoing)
+    while least < most:
+        n = (least + most + 1) // 2
+        if adapter.calls(outgoing[:n]) <= calls:
+            least = n
+        else:
+            most = n - 1
+    return outgoing[:least]
 
 
 def _senders(sending: Sending, batch: Sequence[Decided]) -> Mapping[int, tuple[str, int]]:

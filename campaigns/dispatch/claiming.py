@@ -14,7 +14,7 @@ from decimal import Decimal
 from django.conf import settings
 from django.db import connection, transaction
 
-from campaigns import pressure
+from campaigns import person_quotas, pressure
 from campaigns.dispatch import sending as reading
 from campaigns.dispatch.sending import Sending
 from campaigns.queries import claim as queries
@@ -55,6 +55,7 @@ class Claim:
     used: dict[int, Decimal] = field(default_factory=dict)  # campaign → money that was taken out of the purse
     new_zones: bool = False
     silent: list[Decided] = field(default_factory=list)
+    unknown_contacts: bool = False  # a quota counts contacts that were not kept so far: nothing was claimed
 
     @property
     def seen(self) -> int:
@@ -76,6 +77,10 @@ def claim(
         pressure.hold_policy()
         left = sending.limits.hold()
         rules = pressure.applying(pressure.rules_in_force(at), sending.channel.pk)
+        told = person_quotas.rules(at)
+        quotas = person_quotas.of_channel(sending.channel, at, told)
+        if quotas.hours > pressure.SHORTEST_KEPT and quotas.hours > pressure.known_hours():
+            return Claim(token, at, unknown_contacts=True)
         rows = queries.claim(
             rules,
             sending.addresses,
@@ -86,13 +91,14 @@ def claim(
                 "scan": scan,
                 "lease_until": at + lease_time(),
                 "place_at": at + START,
-                "horizon": at - timedelta(hours=pressure.kept_hours()),
+                "horizon": at - timedelta(hours=pressure.kept_hours(at, told)),
                 "longest": max((rule.hours for rule in rules), default=0),
                 "rival_priority": max((priority for _c, priority, _ch in sending.rivals), default=0),
                 "rivals": sorted({campaign for campaign, _p, _ch in sending.rivals}),
                 "rival_channels": sorted({channel for _c, _p, channel in sending.rivals}),
             },
             sending.rivalled(rules),
+            quotas.frees_sql(),
         )
         if left:
             sending.limits.take(row.campaign_id for row in rows if row.decision == "claimed")

@@ -11,7 +11,7 @@ from decimal import Decimal
 from django.db import connection
 from django.utils import timezone
 
-from campaigns import employee_tasks, settlement, silence
+from campaigns import employee_tasks, pressure, settlement, silence
 from campaigns.dispatch import calling, claiming
 from campaigns.dispatch import sending as reading
 from campaigns.dispatch.calling import Called, Words
@@ -22,9 +22,10 @@ from campaigns.queries.claim import Decided
 from campaigns.retrying import steadily
 from campaigns.settlement import Acceptances, Told
 from campaigns.spending import Purse
-from channels import counts, states, throttle
+from campaigns.vocabulary import Cause
+from channels import calls, counts, states, throttle
 from channels.accounts import adapter_for
-from channels.adapters.base import BaseAdapter
+from channels.adapters.base import BaseAdapter, Outgoing
 from channels.models import Channel
 from channels.vocabulary import Guarantee
 
@@ -148,8 +149,11 @@ class _Turn:
         if sending is None:
             return False
         adapter = adapter_for(sending.channel)
+        adapter.most_recipients = sending.calls.recipients
         pace = _pace(self.channel_id, adapter)
         wanted = min(most, pace.claim_size)
+        if sending.calls.counted:
+            wanted = min(wanted, self._room(sending, ends) * adapter.at_once)
         tokens = self._tokens(sending, wanted, ends)
         if not tokens:
             return False
@@ -187,6 +191,14 @@ class _Turn:
                 return leased.n
             time.sleep(max(SHORTEST_NAP, min(leased.wait_seconds, 1.0)))
 
+    def _room(self, sending: Sending, ends: float) -> int:
+        """How many calls the platform allows at this moment, over all workers; waits for the first of them."""
+        while True:
+            found = calls.room(self.channel_id, sending.calls, self.now)
+            if found.n or self.now is not None or time.monotonic() + found.wait_seconds > ends:
+                return found.n
+            time.sleep(max(SHORTEST_NAP, min(found.wait_seconds, 1.0)))
+
     # Money -------------------------------------------------------------------------------------
 
     def _fill(self, sending: Sending, touches: int) -> None:
@@ -214,6 +226,9 @@ class _Turn:
             return claiming.claim(sending, self.purse, most=most, scan=scan, worker=self.worker, now=self.now)
 
         claim = steadily(work)
+        if claim.unknown_contacts:
+            pressure.bring_into_force(claim.now)  # once: from here on they are kept
+            claim = steadily(work)
         for campaign_id, amount in claim.used.items():
             taken = [row for row in claim.touches if row.campaign_id == campaign_id]
             self.average[campaign_id] = amount / len(taken)
@@ -229,7 +244,8 @@ class _Turn:
         while left:
             if time.monotonic() - started > START.total_seconds():
                 break  # too slow: what has not begun by now is given back
-            batch, left = left[: pace.call_size], left[pace.call_size :]
+            size = pace.call_size if adapter.recipients_a_call else min(pace.call_size, adapter.at_once)
+            batch, left = left[:size], left[size:]
             called = self._one_batch(sending, adapter, pace, words, claim, batch, started)
             handed += called.handed
             if called.stop:
@@ -267,14 +283,18 @@ class _Turn:
             if looked.get(row.attempt_id or 0, "stopped") != ""
         ]
         outgoing, gaps = calling.worded(sending, words, free, at)
-        outgoing, reserved, late = calling.reserved(sending, outgoing, free, at)
+        outgoing, reserved, late = calling.reserved(sending, outgoing, free, at, adapter.at_once)
+        gaps += late
+        outgoing, taken, late = self._within_calls(sending, adapter, outgoing, free, at)
         gaps += late
         called = Called()
         if outgoing:
             rows = {row.attempt_id or 0: row for row in free}
-            calls = time.monotonic()
+            began = time.monotonic()
             results, error = calling.hand_over(adapter, outgoing)
-            pace.learn_call(len(results), time.monotonic() - calls)
+            pace.learn_call(len(results), time.monotonic() - began)
+            if taken is not None:
+                steadily(lambda: calls.ended(self.channel_id, taken, self.now), PATIENCE)
             if reserved.tasks:
                 steadily(lambda: employee_tasks.made(reserved, results), PATIENCE)
             at = self._at(claim, started)
@@ -287,6 +307,33 @@ class _Turn:
         self._record([*facts, *gaps, *called.facts], at)
         self.counted.update(counts.of_sent(called.sent))
         return called
+
+    def _within_calls(
+        self,
+        sending: Sending,
+        adapter: BaseAdapter,
+        outgoing: list[Outgoing],
+        batch: Sequence[Decided],
+        at: datetime,
+    ) -> tuple[list[Outgoing], calls.Taken | None, list[Told]]:
+        """What the platform's limits of calls leave of a batch, its calls taken; the rest is given back until more may
+        be made."""
+        if not outgoing or not sending.calls.counted:
+            return outgoing, None, []
+        wanted = adapter.calls(outgoing)
+        taken = steadily(lambda: calls.take(self.channel_id, wanted, sending.calls, self.now), PATIENCE)
+        if taken.n >= wanted:
+            return outgoing, taken, []
+        first = calling.beginning(adapter, outgoing, taken.n)
+        wait = taken.wait_seconds or calls.room(self.channel_id, sending.calls, self.now).wait_seconds
+        again_at = at + timedelta(seconds=wait)
+        campaigns = {row.attempt_id: row.campaign_id for row in batch}
+        told = [
+            Told(campaigns[message.attempt_id], message.attempt_id, "withdrawn", at, code="calls",
+                 cause=Cause.CAPACITY, again_at=again_at)
+            for message in outgoing[len(first):]
+        ]  # fmt: skip
+        return first, taken, told
 
     def _at(self, claim: Claim, started: float) -> datetime:
         """The present, counted from the claim's own clock."""

@@ -14,6 +14,7 @@ from campaigns.models import ChannelPlan
 from campaigns.queries import claim as queries
 from campaigns.quotas import Limits
 from campaigns.spending import Purse
+from channels import calls as provider_calls
 from channels.accounts import personal_links
 from channels.models import Channel
 from channels.vocabulary import Guarantee
@@ -33,6 +34,7 @@ class Sending:
     windows: dict[int, list[hours.Window]]
     addresses: list[tuple[str, str | None]]
     limits: Limits
+    calls: provider_calls.Limits = field(default_factory=provider_calls.Limits)
     regions: Mapping[str, list[hours.Window]] = field(default_factory=dict)
     rivals: list[tuple[int, int, int]] = field(default_factory=list)
     unseen: list[int] = field(default_factory=list)  # channels on which nobody's reactions can be seen
@@ -112,6 +114,7 @@ def read(channel_id: int, now: datetime) -> Sending | None:
         },
         addresses=addressed_by(channel),
         limits=quotas.limits(channel, plans.values(), now),
+        calls=provider_calls.limits(channel, now),
         regions=regions_of(channel, now.date()),
         rivals=queries.rivals(min(priorities.values())),
         unseen=_unseen(),

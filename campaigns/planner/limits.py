@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from campaigns import pressure
 from campaigns.hours import zone_info
+from campaigns.person_quotas import QUOTAS
 from campaigns.planner.causes import CODE
 from campaigns.planner.people import People
 from campaigns.planner.spec import Spec
@@ -20,12 +21,6 @@ from channels import platform_rules
 
 HOUR = 3600
 FAR = np.int64(1) << 60  # a moment that never comes
-QUOTAS = {
-    "messages_a_customer_a_day": "day",
-    "messages_a_customer_a_week": "week",
-    "messages_a_customer_a_month": "month",
-    "messages_a_number_in_24_hours": "",
-}
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,8 @@ locked AS MATERIALIZED (
            %(permission)s = ANY (s.allowed) AS allowed,
            s.blocked && %(blocks)s::varchar[] AS blocked,
            {frees_at} AS frees_at,
-           {last_place_at} AS last_place_at
+           {last_place_at} AS last_place_at,
+           {quota_at} AS quota_at
     FROM first f JOIN audiences_contactstate s ON s.customer_id = f.customer_id
     ORDER BY s.customer_id
     FOR NO KEY UPDATE OF s SKIP LOCKED
@@ -106,6 +107,7 @@ judged AS (
                WHEN e.waits_until IS NOT NULL THEN 'order'
                WHEN e.rested_at > %(now)s THEN 'apart'
                WHEN f.frees_at > %(now)s THEN 'pressure'
+               WHEN f.quota_at > %(now)s THEN 'quota'
                {yields}
                ELSE 'fits'
            END AS verdict
@@ -189,6 +191,7 @@ moved AS (
             ELSE '' END,
         deferred = CASE
             WHEN d.decision IN ('pressure', 'yields') THEN 'pressure'
+            WHEN d.decision = 'quota' THEN 'platform_rule'
             WHEN d.decision IN ('hours', 'budget', 'capacity') THEN d.decision
             WHEN d.decision = 'order' THEN coalesce(nullif(d.waits_because, ''), d.deferred)
             WHEN d.decision = 'claimed' THEN ''
@@ -198,6 +201,7 @@ moved AS (
                 -- A place held for somebody's confirmation may free at any time.
                 CASE WHEN d.frees_at > %(now)s + %(longest)s * interval '1 hour' + interval '1 minute'
                     THEN least(d.frees_at, %(now)s + interval '1 hour') ELSE d.frees_at END
+            WHEN d.decision = 'quota' THEN least(d.quota_at, %(now)s + interval '1 day')
             WHEN d.decision = 'yields' THEN %(now)s + interval '20 seconds'
             WHEN d.decision = 'hours' THEN d.opens_at
             WHEN d.decision = 'capacity' THEN %(next_day)s
@@ -207,7 +211,7 @@ moved AS (
             WHEN d.decision = 'apart' THEN d.rested_at
             ELSE t.due_at END),
         attempts = t.attempts + (d.decision = 'claimed')::integer,
-        state_at = CASE WHEN d.decision IN ('pressure', 'yields', 'hours', 'budget', 'capacity', 'order', 'apart')
+        state_at = CASE WHEN d.decision IN ('pressure', 'quota', 'yields', 'hours', 'budget', 'capacity', 'order', 'apart')
             THEN t.state_at ELSE %(now)s END
     FROM decided d
     WHERE t.campaign_id = d.campaign_id AND t.id = d.id AND t.campaign_id = ANY (%(campaigns)s::bigint[])
@@ -323,11 +327,13 @@ def claim(
     addresses: Sequence[tuple[str, str | None]],
     params: Mapping[str, Any],
     rivalled: Sequence[Window] = (),
+    quota_at: str = "NULL::timestamptz",
 ) -> list[Decided]:
     """Due touches of one channel: claimed as attempts, deferred, or closed with their cause.
 
     ``rules`` are those that a contact on this channel keeps; ``rivalled`` those of them that touches of
-    higher priority keep as well. ``addresses`` are the identity kinds the channel can address, best first,
+    higher priority keep as well. ``quota_at``: SQL for when a platform lets
+    the person have another message. ``addresses`` are the identity kinds the channel can address, best first,
     each with its issuer (None: any).
     """
     few = params["most"] < params["scan"] or params["channel_left"] < params["scan"]
@@ -335,6 +341,7 @@ def claim(
     sql = CLAIM.format(
         frees_at=frees_at_sql(rules),
         last_place_at=frees_at_sql(last_place),
+        quota_at=quota_at,
         yields=YIELDS if last_place else "",
         place=PLACE if few else "0",
         addresses=" OR ".join(

@@ -287,8 +287,8 @@ SELECT id FROM moved
 WAKE = """
 WITH waiting AS MATERIALIZED (
     SELECT t.campaign_id, t.id FROM campaigns_touch t
-    WHERE t.customer_id = ANY (%(customers)s::bigint[]) AND t.state = 'planned' AND t.deferred = 'pressure'
-      AND t.due_at > %(now)s AND t.deadline_at > %(now)s
+    WHERE t.customer_id = ANY (%(customers)s::bigint[]) AND t.state = 'planned'
+      AND t.deferred IN ('pressure', 'platform_rule') AND t.due_at > %(now)s AND t.deadline_at > %(now)s
       AND t.campaign_id IN (SELECT id FROM campaigns_campaign WHERE state IN ('running', 'paused'))
     FOR NO KEY UPDATE SKIP LOCKED
 )

@@ -5,7 +5,7 @@ Every verb of such an adapter says what should be so, so a call whose answer was
 
 import datetime as dt
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import ROUND_DOWN, Decimal
 from typing import Any, ClassVar
 
@@ -16,7 +16,6 @@ from django.utils.translation import gettext_lazy
 from channels.adapters.base import (
     Account,
     AdapterError,
-    AudienceChange,
     BaseAdapter,
     Credentials,
     Flight,
@@ -24,7 +23,6 @@ from channels.adapters.base import (
 )
 
 WAIT_PASSING, WAIT_MINUTES = 10.0, 120.0
-MAINLAND = "+86"
 BY_AUDIENCE = "audience:"  # a flight reference that names the audience a placement is aimed at
 
 SECRETS = (
@@ -45,6 +43,20 @@ SECRETS = (
         required=False,
     ),
 )
+
+
+def reaching(address: str) -> tuple[Setting, Setting]:
+    """Where the API is, and how long we wait for it."""
+    return (
+        Setting("base_url", gettext_lazy("Address of the API"), kind="url", default=address, required=False),
+        Setting(
+            "timeout",
+            gettext_lazy("Seconds to wait for an answer"),
+            kind="number",
+            default=60,
+            required=False,
+        ),
+    )
 
 
 class TokenOver(AdapterError):
@@ -193,32 +205,6 @@ def daily(flight: Flight) -> Decimal:
 def in_all(known: Decimal, flight: Flight) -> Decimal:
     """What a day's budget that the platform tells comes to: the wanted one, where it is the one we set."""
     return flight.budget if known == daily(flight) else known * days_of(flight)
-
-
-def mainland_number(value: str) -> str:
-    """The eleven digits of a mobile number of mainland China, "" for any other."""
-    number = value.strip().removeprefix(MAINLAND)
-    return number if len(number) == 11 and number.isdecimal() and number.startswith("1") else ""
-
-
-def hashed(
-    changes: Sequence[AudienceChange],
-    forms: Mapping[str, tuple[Any, Callable[[str], str]]],
-    failed: dict[int, str],
-) -> Iterator[tuple[Any, dict[str, list[int]]]]:
-    """(type of the platform, value → customers) by identity kind; who cannot be told of is told as failed."""
-    found: dict[Any, dict[str, list[int]]] = {}
-    for change in changes:
-        if change.identity_kind not in forms:
-            failed[change.customer_id] = "identity_kind"
-            continue
-        kind, form = forms[change.identity_kind]
-        value = form(change.value)
-        if not value:
-            failed[change.customer_id] = "not_taken_here"
-            continue
-        found.setdefault(kind, {}).setdefault(value, []).append(change.customer_id)
-    yield from found.items()
 
 
 def sha256(value: str) -> str:

@@ -150,6 +150,32 @@ def is_number(address: str) -> bool:
     return digits.isascii() and digits.isdigit() and 6 <= len(digits) <= 15
 
 
+def country(default: str = "") -> Setting:
+    """Where the channel's recipients are: platform rules are looked up by it."""
+    return Setting(
+        "country",
+        gettext_lazy("Country of the recipients"),
+        gettext_lazy("Two letters, such as CN; empty: several."),
+        required=False,
+        default=default,
+    )
+
+
+def with_template(batch: Sequence[Outgoing]) -> tuple[list[Outgoing], list[Sent]]:
+    """What may be handed to a vendor that sends by templates, and what is refused before any call."""
+    taken: list[Outgoing] = []
+    refused: list[Sent] = []
+    for message in batch:
+        if not is_number(message.address):
+            refused.append(no_number(message))
+        elif not message.template:
+            text = "the message names no template"
+            refused.append(Sent(message.attempt_id, Outcome.REFUSED, code="no_template", text=text))
+        else:
+            taken.append(message)
+    return taken, refused
+
+
 def no_number(message: Outgoing) -> Sent:
     return Sent(
         message.attempt_id, Outcome.REFUSED, code="address", text="the address is no phone number", invalid_address=True

@@ -79,6 +79,7 @@ class Adapter(BaseAdapter):
     observability = Observability.PERSON_OBSERVED
     address_kinds: ClassVar[tuple[str, ...]] = (IdentityKind.PHONE,)
     batch_size = 5 * MOST_NUMBERS
+    recipients_a_call = MOST_NUMBERS
     needs_requirements = "requirements-aliyun.txt"
     settings: ClassVar[tuple[Setting, ...]] = (
         Setting("access_key_id", gettext_lazy("AccessKey ID")),
@@ -88,13 +89,7 @@ class Adapter(BaseAdapter):
             gettext_lazy("Signature"),
             gettext_lazy("The approved signature, without 【】; Aliyun puts it before every message."),
         ),
-        Setting(
-            "country",
-            gettext_lazy("Country of the recipients"),
-            gettext_lazy("Two letters, such as CN; empty: several."),
-            required=False,
-            default="CN",
-        ),
+        _sms_calls.country("CN"),
         _sms_calls.CALLS,
         sms_replies.SETTING,
         Setting(
@@ -119,23 +114,19 @@ class Adapter(BaseAdapter):
 
     def send(self, batch: Sequence[Outgoing]) -> list[Sent]:
         """Calls of one template each. Raises :class:`AdapterError` only where nothing arrived at all."""
-        refused: list[Sent] = []
+        taken, refused = _sms_calls.with_template(batch)
+        if taken:
+            self._client()
+        return refused + self._calls.run(self._in_calls(taken), self._send)
+
+    def calls(self, batch: Sequence[Outgoing]) -> int:
+        return len(self._in_calls(batch))
+
+    def _in_calls(self, batch: Sequence[Outgoing]) -> list[list[Outgoing]]:
         by_template: dict[str, list[Outgoing]] = defaultdict(list)
         for message in batch:
-            if not _sms_calls.is_number(message.address):
-                refused.append(_sms_calls.no_number(message))
-            elif not message.template:
-                refused.append(
-                    Sent(
-                        message.attempt_id, Outcome.REFUSED, code="no_template", text="the message names no template"
-                    )
-                )  # fmt: skip
-            else:
-                by_template[message.template].append(message)
-        calls = [call for group in by_template.values() for call in _sms_marks.fitting(group, MOST_NUMBERS)]
-        if calls:
-            self._client()
-        return refused + self._calls.run(calls, self._send)
+            by_template[message.template].append(message)
+        return [call for group in by_template.values() for call in _sms_marks.fitting(group, self.at_once)]
 
     def _send(self, messages: Sequence[Outgoing]) -> list[Sent]:
         """One call. Raises :class:`AdapterError` where nothing of it arrived and the channel must wait or stop."""

@@ -16,14 +16,15 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from audiences.vocabulary import IdentityKind, Medium
-from channels.adapters._oauth import daily, in_all, mainland_number
-from channels.adapters._people import Hashed, Plain, customers_of, hashed
+from channels.adapters._oauth import daily, in_all
+from channels.adapters._people import Form, Person, customers_of, hashed, mainland_number, people_of
 from channels.adapters._refresh_tokens import RefreshTokens
 from channels.adapters.base import (
     Account,
     AdapterError,
     AudienceChange,
     AudienceResult,
+    Balance,
     BaseAdapter,
     Checked,
     Flight,
@@ -46,9 +47,6 @@ CREDENTIALS = range(8100, 8200)
 PASSING = {800, 405, 421, 502}
 # Baidu's search campaigns have a budget of the day, and no dates (nor a cap on what one person sees).
 WITHOUT = ("starts_on", "ends_on")
-
-
-PLAIN: dict[str, Plain] = {IdentityKind.PHONE: mainland_number}
 
 
 class Tokens(RefreshTokens):
@@ -162,6 +160,7 @@ class Adapter(BaseAdapter):
         when a later one fails. Raises :class:`AdapterError` when nothing was done.
         """
         audience, size = (external_id, None) if external_id else self._audience(name)
+        forms: dict[str, Form] = {IdentityKind.PHONE: hashed(mainland_number, self._told("hash", "md5"))}
         done: list[int] = []
         failed: dict[int, str] = {}
         try:
@@ -169,7 +168,7 @@ class Adapter(BaseAdapter):
                 (self._told("remove_word", "REMOVE"), remove),
                 (self._told("add_word", "ADD"), add),
             ):
-                people = hashed(changes, PLAIN, failed, self._told("hash", "md5"))
+                people = people_of(changes, forms, failed)
                 for start in range(0, len(people), MOST_MEMBERS):
                     done += self._push(word, audience, name, people[start : start + MOST_MEMBERS])
             size = self._size(audience)
@@ -186,7 +185,7 @@ class Adapter(BaseAdapter):
         made = self._call("ExtAudienceService/createEmptyGroup", {"groupName": name})
         return str(made[0]["groupId"]), None
 
-    def _push(self, word: str, audience: str, name: str, people: Sequence[Hashed]) -> list[int]:
+    def _push(self, word: str, audience: str, name: str, people: Sequence[Person]) -> list[int]:
         """One file: a hash a line. It is uploaded, then poured into the audience."""
         lines = ("\n".join(person.value for person in people) + "\n").encode()
         md5 = hashlib.md5(lines, usedforsecurity=False).hexdigest()
@@ -294,6 +293,15 @@ class Adapter(BaseAdapter):
             exposures=int(row.get("impression") or 0),
             clicks=int(row.get("click") or 0),
         )
+
+    def fetch_balance(self) -> list[Balance]:
+        """Of the account, in its currency. Raises :class:`AdapterError`."""
+        found = self._call("AccountService/getAccountInfo", {"accountFields": ["userId", "balance"]})
+        return [
+            Balance(self._told("currency", "CNY").upper(), Decimal(str(one["balance"])))
+            for one in found
+            if one.get("balance") is not None
+        ]
 
     # Calls ----------------------------------------------------------------------------------------
 

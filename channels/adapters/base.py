@@ -196,6 +196,16 @@ class ReportRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Balance:
+    """What is left of an account now, in a currency; or of one message package (``unit`` *messages*)."""
+
+    unit: str
+    left: Decimal
+    package: str = ""  # the platform's number of the package
+    expires_on: dt.date | None = None  # the last day a package may be used
+
+
+@dataclass(frozen=True, slots=True)
 class RosterContact:
     """That an employee has a customer as a contact, with the tags the employee's company gave."""
 
@@ -370,9 +380,13 @@ class BaseAdapter:
     settings: ClassVar[tuple[Setting, ...]] = ()
     address_kinds: ClassVar[tuple[str, ...]] = ()  # identity kinds it can address, best first
     batch_size: ClassVar[int] = 100  # messages in one ``send``
+    recipients_a_call: ClassVar[int] = 0  # of one call of the provider, at most; 0: a ``send`` is one call
     needs_requirements: ClassVar[str] = ""  # an optional requirements file, if any
     # Kinds of posts to many (campaigns.models.Broadcast.Kind); each has a setting ``<kind>_weight``, from 0 to 1.
     post_limits: ClassVar[Mapping[str, PostLimits]] = {}
+
+    most_recipients: int | None = None
+    """The platform's rule of the day on recipients in one call; put there by the caller."""
 
     def __init__(self, account: Account) -> None:
         self.account = account
@@ -387,6 +401,17 @@ class BaseAdapter:
         """Whether each person gets links of their own. Not where equal messages share one call and so must stay
         equal: then a click is known by campaign, message and employee only."""
         return True
+
+    @property
+    def at_once(self) -> int:
+        """Recipients in one call of the provider: what the adapter knows, or fewer where the platform's rule says so."""
+        known = self.recipients_a_call or self.batch_size
+        return max(1, known if self.most_recipients is None else min(known, self.most_recipients))
+
+    def calls(self, batch: Sequence[Outgoing]) -> int:
+        """How many calls of the provider a ``send`` of this batch makes, at most. They are counted where the platform
+        limits calls. Override where messages of one batch cannot all share a call."""
+        return -(-len(batch) // self.at_once)
 
     def send(self, batch: Sequence[Outgoing]) -> list[Sent]:
         """Hand over; one :class:`Sent` for each, in any order. Must not retry by itself."""
@@ -413,6 +438,10 @@ class BaseAdapter:
         raise NotImplementedError
 
     def fetch_report(self, day: dt.date) -> list[ReportRow]:
+        raise NotImplementedError
+
+    def fetch_balance(self) -> list[Balance]:
+        """What the platform says is left of the account, or of each message package. Raises :class:`AdapterError`."""
         raise NotImplementedError
 
     def parse_inbound(self, request: InboundRequest) -> InboundReply:
@@ -463,6 +492,7 @@ class BaseAdapter:
         "publish_audience",
         "set_flight",
         "fetch_report",
+        "fetch_balance",
         "parse_inbound",
         "poll",
         "expire",

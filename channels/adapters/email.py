@@ -59,6 +59,7 @@ class Adapter(BaseAdapter):
     observability = Observability.PERSON_OBSERVED
     address_kinds: ClassVar[tuple[str, ...]] = (IdentityKind.EMAIL,)
     batch_size = 100
+    recipients_a_call = 1
     settings: ClassVar[tuple[Setting, ...]] = (
         Setting("host", gettext_lazy("SMTP server"), gettext_lazy("Such as smtp.example.com.")),
         Setting(

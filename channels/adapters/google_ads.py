@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy
 from audiences.vocabulary import IdentityKind, Medium
 from channels.adapters._google_ads_api import REQUIREMENTS, Api, sdk
 from channels.adapters._oauth import daily, days_of, in_all
-from channels.adapters._people import Hashed, Plain, customers_of, e164, email, hashed
+from channels.adapters._people import Form, Person, customers_of, e164, email, hashed, people_of
 from channels.adapters._refresh_tokens import RefreshTokens
 from channels.adapters.base import (
     Account,
@@ -63,7 +63,7 @@ def _email(value: str) -> str:
     return f"{name}@{domain}" if name and domain and not re.search(r"\s", text) else ""
 
 
-PLAIN: dict[str, Plain] = {IdentityKind.EMAIL: _email, IdentityKind.PHONE: e164}
+FORMS: dict[str, Form] = {IdentityKind.EMAIL: hashed(_email), IdentityKind.PHONE: hashed(e164)}
 FIELDS = {IdentityKind.EMAIL: "emailAddress", IdentityKind.PHONE: "phoneNumber"}
 
 
@@ -198,7 +198,7 @@ class Adapter(BaseAdapter):
         failed: dict[int, str] = {}
         try:
             for verb, changes in (("remove", remove), ("ingest", add)):
-                people = hashed(changes, PLAIN, failed)
+                people = people_of(changes, FORMS, failed)
                 for start in range(0, len(people), MOST_MEMBERS):
                     done += self._push(verb, audience, people[start : start + MOST_MEMBERS], failed)
             size = self._size(audience)
@@ -227,7 +227,7 @@ class Adapter(BaseAdapter):
         }
         return str(self._rest("POST", f"{self._parent}/userLists", made)["id"])
 
-    def _push(self, verb: str, audience: str, people: Sequence[Hashed], failed: dict[int, str]) -> list[int]:
+    def _push(self, verb: str, audience: str, people: Sequence[Person], failed: dict[int, str]) -> list[int]:
         """One call; entries Google calls malformed are told as failed, and the others go once more."""
         while people:
             try:
@@ -247,7 +247,7 @@ class Adapter(BaseAdapter):
             return customers_of(people)
         return []
 
-    def _members(self, verb: str, audience: str, people: Sequence[Hashed]) -> dict[str, Any]:
+    def _members(self, verb: str, audience: str, people: Sequence[Person]) -> dict[str, Any]:
         account = {"accountType": "GOOGLE_ADS", "accountId": self._customer}
         destination: dict[str, Any] = {"operatingAccount": account, "productDestinationId": audience}
         if self._login:

@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
@@ -19,11 +19,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from audiences.vocabulary import IdentityKind, Medium
+from channels.adapters._people import Form, by_kind, hashed, people_of
 from channels.adapters.base import (
     Account,
     AdapterError,
     AudienceChange,
     AudienceResult,
+    Balance,
     BaseAdapter,
     Checked,
     Flight,
@@ -65,10 +67,8 @@ def _phone(value: str) -> str:
     return "".join(filter(str.isdigit, value)).lstrip("0")
 
 
-SCHEMAS: dict[str, tuple[str, Callable[[str], str]]] = {
-    IdentityKind.EMAIL: ("EMAIL_SHA256", _email),
-    IdentityKind.PHONE: ("PHONE_SHA256", _phone),
-}
+FORMS: dict[str, Form] = {IdentityKind.EMAIL: hashed(_email), IdentityKind.PHONE: hashed(_phone)}
+SCHEMAS: dict[str, str] = {IdentityKind.EMAIL: "EMAIL_SHA256", IdentityKind.PHONE: "PHONE_SHA256"}
 
 
 class Adapter(BaseAdapter):
@@ -143,8 +143,8 @@ class Adapter(BaseAdapter):
         failed: dict[int, str] = {}
         try:
             for method, changes in (("DELETE", remove), ("POST", add)):
-                for schema, people in _hashed(changes, failed):
-                    self._push(method, audience, schema, people, done, failed)
+                for kind, people in by_kind(people_of(changes, FORMS, failed)).items():
+                    self._push(method, audience, SCHEMAS[kind], people, done, failed)
             size = self._size(audience)
         except AdapterError:
             if not done and external_id:
@@ -170,7 +170,7 @@ class Adapter(BaseAdapter):
         method: str,
         audience: str,
         schema: str,
-        people: Mapping[str, list[int]],
+        people: Mapping[str, Sequence[int]],
         done: list[int],
         failed: dict[int, str],
     ) -> None:
@@ -316,6 +316,19 @@ class Adapter(BaseAdapter):
         }  # fmt: skip
         return [_row(told, self._currency) for told in self._pages(f"{self._act}/insights", given)]
 
+    def fetch_balance(self) -> list[Balance]:
+        """Of an account with a spending limit, which is how prepaid ones are topped up, what the limit leaves; of any other
+        the bill that is due, below zero. Raises :class:`AdapterError`."""
+        told = self._call("GET", self._act, {"fields": "currency,balance,amount_spent,spend_cap"})
+        cap = Decimal(str(told.get("spend_cap") or 0))
+        minor = 1 if told.get("currency") in WHOLE else 100
+        left = (
+            cap - Decimal(str(told.get("amount_spent") or 0))
+            if cap
+            else -Decimal(str(told.get("balance") or 0))
+        )
+        return [Balance(str(told.get("currency") or ""), left / minor)]
+
     # Calls ----------------------------------------------------------------------------------------
 
     def check(self) -> Checked:
@@ -398,25 +411,6 @@ class Adapter(BaseAdapter):
         if "error" in told:
             raise _error(told["error"], answer)
         return told
-
-
-def _hashed(
-    changes: Sequence[AudienceChange], failed: dict[int, str]
-) -> Iterator[tuple[str, dict[str, list[int]]]]:
-    """(schema, hash → customers) of the kinds Meta can match; the others are told as failed."""
-    found: dict[str, dict[str, list[int]]] = {}
-    for change in changes:
-        if change.identity_kind not in SCHEMAS:
-            failed[change.customer_id] = "identity_kind"
-            continue
-        schema, plain = SCHEMAS[change.identity_kind]
-        value = plain(change.value)
-        if not value:
-            failed[change.customer_id] = "empty"
-            continue
-        hashed = hashlib.sha256(value.encode()).hexdigest()
-        found.setdefault(schema, {}).setdefault(hashed, []).append(change.customer_id)
-    yield from found.items()
 
 
 def _row(told: Mapping[str, Any], currency: str) -> ReportRow:

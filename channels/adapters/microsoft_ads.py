@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy
 from audiences.vocabulary import IdentityKind, Medium
 from channels.adapters._microsoft_soap import REQUIREMENTS, Soap, batch_errors, listed
 from channels.adapters._oauth import daily, in_all
-from channels.adapters._people import Hashed, Plain, customers_of, e164, email, hashed
+from channels.adapters._people import Form, Person, customers_of, e164, email, hashed, people_of
 from channels.adapters._refresh_tokens import RefreshTokens
 from channels.adapters.base import (
     Account,
@@ -43,7 +43,7 @@ CAMPAIGNS, REPORTS, CUSTOMERS = "CampaignManagementService", "ReportingService",
 _ARRAYS = "{http://schemas.microsoft.com/2003/10/Serialization/Arrays}"
 LONGS, STRINGS = f"{_ARRAYS}ArrayOflong", f"{_ARRAYS}ArrayOfstring"
 COLUMNS = ("TimePeriod", "CampaignId", "CurrencyCode", "Impressions", "Clicks", "Spend", "Conversions")
-PLAIN: dict[str, Plain] = {IdentityKind.EMAIL: email, IdentityKind.PHONE: e164}
+FORMS: dict[str, Form] = {IdentityKind.EMAIL: hashed(email), IdentityKind.PHONE: hashed(e164)}
 SUBTYPES = {IdentityKind.EMAIL: "Email", IdentityKind.PHONE: "Phone"}
 
 
@@ -175,8 +175,8 @@ class Adapter(BaseAdapter):
         failed: dict[int, str] = {}
         try:
             for action, changes in (("Remove", remove), ("Add", add)):
-                people = hashed(changes, PLAIN, failed)
-                for kind in PLAIN:
+                people = people_of(changes, FORMS, failed)
+                for kind in FORMS:
                     of_kind = [person for person in people if person.kind == kind]
                     for start in range(0, len(of_kind), MOST_ITEMS):
                         done += self._push(action, audience, of_kind[start : start + MOST_ITEMS], failed)
@@ -216,7 +216,7 @@ class Adapter(BaseAdapter):
         return str(ids[0])
 
     def _push(
-        self, action: str, audience: str, people: Sequence[Hashed], failed: dict[int, str]
+        self, action: str, audience: str, people: Sequence[Person], failed: dict[int, str]
     ) -> list[int]:
         """One call of one kind; entries Microsoft refuses are told as failed."""
         items = self._soap.many(CAMPAIGNS, STRINGS, [person.value for person in people])

@@ -25,17 +25,18 @@ from channels.adapters._oauth import (
     WAIT_MINUTES,
     OAuthAdapter,
     daily,
-    hashed,
     in_all,
-    mainland_number,
     money,
+    reaching,
     sha256,
     whole,
 )
+from channels.adapters._people import Form, customers_of, hashed, mainland_number, people_of
 from channels.adapters.base import (
     AdapterError,
     AudienceChange,
     AudienceResult,
+    Balance,
     Checked,
     Credentials,
     Flight,
@@ -48,6 +49,7 @@ ZONE = ZoneInfo("Asia/Shanghai")
 MOST_BYTES = 50 * 1024 * 1024  # of a zip
 MOST_A_LINE = 10_000  # ids in one line of a file
 MOBILE_SHA256 = 6  # the platform's number of the kind
+FORMS: dict[str, Form] = {IdentityKind.PHONE: hashed(mainland_number)}
 ADD, REMOVE = 1, 2
 PUBLISH_EVERY = dt.timedelta(hours=24)
 LOOK_AGAIN = 60.0  # seconds, while the platform still works an upload off
@@ -80,20 +82,7 @@ class Adapter(OAuthAdapter):
             gettext_lazy("Numbers of advertisers that may use the audiences, separated by spaces."),
             required=False,
         ),
-        Setting(
-            "base_url",
-            gettext_lazy("Address of the API"),
-            kind="url",
-            default="https://ad.oceanengine.com",
-            required=False,
-        ),
-        Setting(
-            "timeout",
-            gettext_lazy("Seconds to wait for an answer"),
-            kind="number",
-            default=60,
-            required=False,
-        ),
+        *reaching(address),
     )
 
     # Audiences ------------------------------------------------------------------------------------
@@ -115,9 +104,9 @@ class Adapter(OAuthAdapter):
             for operation, changes in ((REMOVE, remove), (ADD, add)):
                 if operation == REMOVE and not source:
                     continue  # nobody can be in what is not there
-                for _kind, people in hashed(changes, {IdentityKind.PHONE: (MOBILE_SHA256, _phone)}, failed):
-                    source = self._change(source, name, operation, list(people))
-                    done.extend(customer for customers in people.values() for customer in customers)
+                if people := people_of(changes, FORMS, failed):
+                    source = self._change(source, name, operation, [person.value for person in people])
+                    done += customers_of(people)
             if source:
                 size = whole((self._source(source).get("default_audience") or {}).get("cover_num"))
         except AdapterError:
@@ -263,6 +252,11 @@ class Adapter(OAuthAdapter):
         }  # fmt: skip
         return [_row(told, day) for told in self._pages("v3.0/report/custom/get/", given, "rows", 1000)]
 
+    def fetch_balance(self) -> list[Balance]:
+        """Cash and grants of the account, in yuan. Raises :class:`AdapterError`."""
+        told = self._get("2/advertiser/fund/get/", {})
+        return [Balance("CNY", money(told.get("balance")))]
+
     # Calls ----------------------------------------------------------------------------------------
 
     def check(self) -> Checked:
@@ -320,11 +314,6 @@ class Adapter(OAuthAdapter):
 def _source_name(name: str) -> str:
     """At most thirty characters, different for different names."""
     return f"{name[:17]} {sha256(name)[:12]}"
-
-
-def _phone(value: str) -> str:
-    number = mainland_number(value)
-    return sha256(number) if number else ""
 
 
 def _message(hashes: Sequence[str]) -> bytes:

@@ -63,6 +63,7 @@ class Adapter(BaseAdapter):
     observability = Observability.PERSON_OBSERVED
     address_kinds: ClassVar[tuple[str, ...]] = (IdentityKind.OPENID,)
     batch_size = MOST
+    recipients_a_call = MOST
     settings: ClassVar[tuple[Setting, ...]] = (
         Setting("app_id", gettext_lazy("AppID"), gettext_lazy("Begins with wx.")),
         Setting("secret", gettext_lazy("AppSecret"), kind="password", secret=True),
@@ -134,7 +135,7 @@ class Adapter(BaseAdapter):
     def send(self, batch: Sequence[Outgoing]) -> list[Sent]:
         """Template messages one by one, or one mass message for all of equal content. Raises :class:`AdapterError`
         only when nothing was taken."""
-        calls = [[message] for message in batch] if self._by_template else list(_groups(batch))
+        calls = self._in_calls(batch)
         if not calls:
             return []
         first = self._try(calls[0])  # alone: when it fails, nothing was taken
@@ -145,6 +146,18 @@ class Adapter(BaseAdapter):
         for group, one in zip(calls, told, strict=True):
             results += one if isinstance(one, list) else [_throttled(message, one) for message in group]
         return results
+
+    @property
+    def at_once(self) -> int:
+        return 1 if self._by_template else max(FEWEST, super().at_once)
+
+    def calls(self, batch: Sequence[Outgoing]) -> int:
+        return sum(1 for call in self._in_calls(batch) if self._by_template or len(call) >= FEWEST)
+
+    def _in_calls(self, batch: Sequence[Outgoing]) -> list[list[Outgoing]]:
+        if self._by_template:
+            return [[message] for message in batch]
+        return list(_groups(batch, self.at_once))
 
     def _others(self, calls: Sequence[Sequence[Outgoing]]) -> Iterator[list[Sent] | AdapterError]:
         if not self._by_template:
@@ -367,8 +380,8 @@ def client_id(group: Sequence[Outgoing]) -> str:
     return f"evenreach-{total.hexdigest()[:40]}"
 
 
-def _groups(batch: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
-    """Messages that one mass message can carry: equal content, nobody twice, at most 10,000, none left alone."""
+def _groups(batch: Sequence[Outgoing], most: int) -> Iterator[list[Outgoing]]:
+    """Messages that one mass message can carry: equal content, nobody twice, at most so many, none left alone."""
     groups: dict[tuple[str, str], list[Outgoing]] = defaultdict(list)
     for message in batch:
         groups[message.template, message.text].append(message)
@@ -382,7 +395,7 @@ def _groups(batch: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
                 first[message.address] = message
         left = list(first.values())
         while left:
-            size = MOST - 1 if len(left) == MOST + 1 else MOST
+            size = most - 1 if len(left) == most + 1 and most > FEWEST else most
             yield left[:size]
             left = left[size:]
         for message in repeated:

@@ -72,6 +72,7 @@ class Adapter(BaseAdapter):
     observability = Observability.PERSON_OBSERVED
     address_kinds: ClassVar[tuple[str, ...]] = (IdentityKind.PHONE,)
     batch_size = 1000
+    recipients_a_call = 1
     settings: ClassVar[tuple[Setting, ...]] = (
         Setting("host", gettext_lazy("SMSC"), gettext_lazy("Such as smpp.example.com.")),
         Setting("port", gettext_lazy("Port"), kind="number", default=2775),
@@ -97,12 +98,7 @@ class Adapter(BaseAdapter):
             gettext_lazy("For mainland China: the approved signature, put in 【】 before every message."),
             required=False,
         ),
-        Setting(
-            "country",
-            gettext_lazy("Country of the recipients"),
-            gettext_lazy("Two letters, such as CN; empty: several."),
-            required=False,
-        ),
+        _sms_calls.country(),
         Setting(
             "bind",
             gettext_lazy("Sessions"),
@@ -201,6 +197,10 @@ class Adapter(BaseAdapter):
                 flight.unanswered += 1
             self._used = time.monotonic()
         return [self._result(flight) for flight in flights]
+
+    def calls(self, batch: Sequence[Outgoing]) -> int:
+        """A submit_sm for each part."""
+        return sum(len(self._parts(message)) for message in batch)
 
     def _following(
         self, session: Session, flights: Sequence[_Flight], slower: Sequence[bool]

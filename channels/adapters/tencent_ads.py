@@ -11,7 +11,7 @@ import json
 import secrets
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -25,16 +25,17 @@ from channels.adapters._oauth import (
     WAIT_MINUTES,
     OAuthAdapter,
     daily,
-    hashed,
     in_all,
-    mainland_number,
+    reaching,
     sha256,
     whole,
 )
+from channels.adapters._people import Form, as_is, by_kind, hashed, mainland_number, people_of
 from channels.adapters.base import (
     AdapterError,
     AudienceChange,
     AudienceResult,
+    Balance,
     Checked,
     Credentials,
     Flight,
@@ -49,12 +50,13 @@ LEAST_DAILY, MOST_DAILY = Decimal(50), Decimal(4_000_000)  # yuan
 OVER, REFRESH_OVER = {11000}, {11012}
 RETRY = {10000: 10.0, 11016: 10.0, 11017: WAIT_MINUTES, 11018: 86_400.0, 11019: 10.0}
 STOPS = (11001, 11002, 11003)
+USER_ID_TYPES: dict[str, str] = {
+    IdentityKind.PHONE: "SHA256_MOBILE_PHONE",
+    IdentityKind.UNIONID: "WX_UNIONID",
+    IdentityKind.OPENID: "WECHAT_OPENID",
+}
 DONE, BROKEN = {"SUCCESS"}, {"ERROR", "FAILED"}
 FIELDS = ["date", "adgroup_id", "cost", "view_count", "valid_click_count", "conversions_count"]
-
-
-def _as_is(value: str) -> str:
-    return value.strip()
 
 
 class Adapter(OAuthAdapter):
@@ -92,20 +94,7 @@ class Adapter(OAuthAdapter):
             required=False,
         ),
         Setting("version", gettext_lazy("Version of the API"), default="v3.0", required=False),
-        Setting(
-            "base_url",
-            gettext_lazy("Address of the API"),
-            kind="url",
-            default="https://api.e.qq.com",
-            required=False,
-        ),
-        Setting(
-            "timeout",
-            gettext_lazy("Seconds to wait for an answer"),
-            kind="number",
-            default=60,
-            required=False,
-        ),
+        *reaching(address),
     )
 
     # Audiences ------------------------------------------------------------------------------------
@@ -124,9 +113,9 @@ class Adapter(OAuthAdapter):
         size: int | None = None
         try:
             for operation, changes in (("REDUCE", remove), ("APPEND", add)):
-                for kind, people in hashed(changes, self._forms, failed):
+                for kind, people in by_kind(people_of(changes, self._forms, failed)).items():
                     for values in _parts(list(people)):
-                        self._file(audience, operation, kind, values, people, done, failed)
+                        self._file(audience, operation, USER_ID_TYPES[kind], values, people, done, failed)
             size = self._size(audience)
         except AdapterError:
             if not done and external_id:
@@ -134,13 +123,10 @@ class Adapter(OAuthAdapter):
         return AudienceResult(audience, done, failed, size)
 
     @property
-    def _forms(self) -> dict[str, tuple[str, Callable[[str], str]]]:
-        forms: dict[str, tuple[str, Callable[[str], str]]] = {
-            IdentityKind.PHONE: ("SHA256_MOBILE_PHONE", _phone),
-            IdentityKind.UNIONID: ("WX_UNIONID", _as_is),
-        }
+    def _forms(self) -> dict[str, Form]:
+        forms: dict[str, Form] = {IdentityKind.PHONE: hashed(mainland_number), IdentityKind.UNIONID: as_is}
         if self.account.settings.get("wechat_app_id"):
-            forms[IdentityKind.OPENID] = ("WECHAT_OPENID", _as_is)
+            forms[IdentityKind.OPENID] = as_is
         return forms
 
     def _audience(self, name: str) -> str:
@@ -157,7 +143,7 @@ class Adapter(OAuthAdapter):
         operation: str,
         kind: str,
         values: Sequence[str],
-        people: Mapping[str, list[int]],
+        people: Mapping[str, Sequence[int]],
         done: list[int],
         failed: dict[int, str],
     ) -> None:
@@ -305,6 +291,12 @@ class Adapter(OAuthAdapter):
         }  # fmt: skip
         return [_row(told) for told in self._pages("daily_reports/get", given, 2000)]
 
+    def fetch_balance(self) -> list[Balance]:
+        """All funds of the account that are its own, told in fen; lines of credit are not. Raises :class:`AdapterError`."""
+        told = self._get("funds/get", {"account_id": self._account_id}).get("list") or ()
+        own = [fund for fund in told if "CREDIT" not in str(fund.get("fund_type"))]
+        return [Balance("CNY", sum((Decimal(fund.get("balance") or 0) for fund in own), Decimal(0)) / FEN)]
+
     # Calls ----------------------------------------------------------------------------------------
 
     def check(self) -> Checked:
@@ -372,11 +364,6 @@ class Adapter(OAuthAdapter):
 
 
 _ADGROUP = ["adgroup_id", "adgroup_name", "begin_date", "end_date", "daily_budget", "targeting"]
-
-
-def _phone(value: str) -> str:
-    number = mainland_number(value)
-    return sha256(number) if number else ""
 
 
 def _parts(values: Sequence[str], most: int = MOST_BYTES) -> Iterator[Sequence[str]]:

@@ -11,6 +11,7 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -24,6 +25,7 @@ from channels.adapters._sms_calls import HOUR, MAINLAND, MINUTE, until, until_mi
 from channels.adapters.base import (
     Account,
     AdapterError,
+    Balance,
     BaseAdapter,
     Checked,
     Inbound,
@@ -42,6 +44,7 @@ LONGEST_CONTEXT = 511
 MOST_NUMBERS = min(200, _sms_marks.most(LONGEST_CONTEXT))
 MOST_ASKED = 500  # numbers asked about in one visit
 PAGE = 100
+PACKAGES, PACKAGES_SINCE = 500, dt.timedelta(days=3 * 366)  # in one answer; how far back they are asked for
 LOST = "?"  # begins the reference of an unknown attempt: ?<attempt>.<seconds since 1970>:<number>
 MARKETING_BEGINS = dt.time(8)  # Tencent takes marketing from 8 to 22 in Beijing
 SLOWER = re.compile(r"InternalError\.Timeout|RequestLimitExceeded")
@@ -65,6 +68,7 @@ class Adapter(BaseAdapter):
     observability = Observability.PERSON_OBSERVED
     address_kinds: ClassVar[tuple[str, ...]] = (IdentityKind.PHONE,)
     batch_size = 2 * MOST_NUMBERS
+    recipients_a_call = MOST_NUMBERS
     needs_requirements = "requirements-tencent.txt"
     settings: ClassVar[tuple[Setting, ...]] = (
         Setting("secret_id", gettext_lazy("SecretId")),
@@ -82,13 +86,7 @@ class Adapter(BaseAdapter):
             gettext_lazy("For numbers outside mainland China, where a country asks for one."),
             required=False,
         ),
-        Setting(
-            "country",
-            gettext_lazy("Country of the recipients"),
-            gettext_lazy("Two letters, such as CN; empty: several."),
-            required=False,
-            default="CN",
-        ),
+        _sms_calls.country("CN"),
         Setting(
             "pull",
             gettext_lazy("Fetch receipts and replies"),
@@ -123,24 +121,20 @@ class Adapter(BaseAdapter):
     def send(self, batch: Sequence[Outgoing]) -> list[Sent]:
         """Calls of one template and one set of words each, all at home or all abroad. Raises :class:`AdapterError` only
         where nothing arrived at all."""
-        refused: list[Sent] = []
+        taken, refused = _sms_calls.with_template(batch)
+        if taken:
+            self._client()
+        return refused + self._calls.run(self._in_calls(taken), self._send)
+
+    def calls(self, batch: Sequence[Outgoing]) -> int:
+        return len(self._in_calls(batch))
+
+    def _in_calls(self, batch: Sequence[Outgoing]) -> list[list[Outgoing]]:
         alike: dict[Any, list[Outgoing]] = defaultdict(list)
         for message in batch:
-            if not _sms_calls.is_number(message.address):
-                refused.append(_sms_calls.no_number(message))
-            elif not message.template:
-                refused.append(
-                    Sent(
-                        message.attempt_id, Outcome.REFUSED, code="no_template", text="the message names no template"
-                    )
-                )  # fmt: skip
-            else:
-                home = message.address.startswith(MAINLAND)
-                alike[home, message.template, tuple(message.variables.values())].append(message)
-        calls = [call for group in alike.values() for call in _sms_marks.fitting(group, MOST_NUMBERS)]
-        if calls:
-            self._client()
-        return refused + self._calls.run(calls, self._send)
+            home = message.address.startswith(MAINLAND)
+            alike[home, message.template, tuple(message.variables.values())].append(message)
+        return [call for group in alike.values() for call in _sms_marks.fitting(group, self.at_once)]
 
     def _send(self, messages: Sequence[Outgoing]) -> list[Sent]:
         """One call. Raises :class:`AdapterError` where nothing of it arrived and the channel must wait or stop."""
@@ -373,6 +367,27 @@ class Adapter(BaseAdapter):
             {"app_id": self._app_id},
         )
 
+    def fetch_balance(self) -> list[Balance]:
+        """What is left of each message package bought lately and still good. Raises :class:`AdapterError`."""
+        client, models = self._client()
+        now = dt.datetime.now(_sms_calls.BEIJING)
+        asked = models.SmsPackagesStatisticsRequest()
+        asked.SmsSdkAppId, asked.Limit, asked.Offset = self._app_id, PACKAGES, 0
+        asked.BeginTime = (now - PACKAGES_SINCE).strftime("%Y%m%d%H")
+        asked.EndTime = (now - dt.timedelta(hours=1)).strftime("%Y%m%d%H")  # it must lie before now
+        found: list[Balance] = []
+        seen = 0
+        while True:
+            try:
+                rows = client.SmsPackagesStatistics(asked).SmsPackagesStatisticsSet or ()
+            except Exception as error:
+                raise self._error(error) from None
+            found += [_package(row) for row in rows if _good(row, now)]
+            seen += len(rows)
+            if len(rows) < PACKAGES:
+                return found or ([Balance("messages", Decimal(0))] if seen else [])
+            asked.Offset += PACKAGES
+
     def _error(self, error: BaseException) -> AdapterError:
         """The failure of a question, which may always be asked again."""
         if _sms_calls.never_left(error):
@@ -409,6 +424,16 @@ class Adapter(BaseAdapter):
     def close(self) -> None:
         self._calls.close()
         self._made = None
+
+
+def _good(row: Any, now: dt.datetime) -> bool:
+    return int(row.PackageEffectiveTime or 0) <= now.timestamp() < int(row.PackageExpiredTime or 0)
+
+
+def _package(row: Any) -> Balance:
+    left = Decimal(int(row.PackageAmount or 0) - int(row.CurrentUsage or 0))
+    expires = dt.datetime.fromtimestamp(int(row.PackageExpiredTime), _sms_calls.BEIJING)
+    return Balance("messages", max(left, Decimal(0)), str(row.PackageId), expires.date())
 
 
 def _moment(seconds: Any, now: dt.datetime) -> dt.datetime:

@@ -11,6 +11,7 @@ import hmac
 import logging
 import random
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
@@ -24,6 +25,7 @@ from channels.adapters.base import (
     Account,
     AdapterError,
     BadSignature,
+    Balance,
     BaseAdapter,
     Checked,
     Inbound,
@@ -65,6 +67,7 @@ class Adapter(BaseAdapter):
     observability = Observability.PERSON_OBSERVED
     address_kinds: ClassVar[tuple[str, ...]] = (IdentityKind.PHONE,)
     batch_size = 200
+    recipients_a_call = 1
     needs_requirements = "requirements-twilio.txt"
     settings: ClassVar[tuple[Setting, ...]] = (
         Setting("account_sid", gettext_lazy("Account SID"), gettext_lazy("Begins with AC.")),
@@ -87,13 +90,7 @@ class Adapter(BaseAdapter):
             gettext_lazy("For mainland China: the approved signature, put in 【】 before every message."),
             required=False,
         ),
-        Setting(
-            "country",
-            gettext_lazy("Country of the recipients"),
-            gettext_lazy("Two letters, such as CN; empty: several."),
-            required=False,
-            default="US",
-        ),
+        _sms_calls.country("US"),
         _sms_calls.CALLS,
         sms_replies.SETTING,
         Setting(
@@ -327,6 +324,18 @@ class Adapter(BaseAdapter):
             return Checked(False, _("Twilio has closed or suspended this account (%s).") % about.status)
         name = str(about.friendly_name or "")
         return Checked(True, _("Twilio lets us into “%s”.") % name, {"name": name})
+
+    def fetch_balance(self) -> list[Balance]:
+        """Of the account; a subaccount has no balance of its own. Raises :class:`AdapterError`."""
+        try:
+            told = self._client().api.v2010.account.balance.fetch()
+        except AdapterError:
+            raise
+        except Exception as error:
+            raise self._error(error) from None
+        if not told.balance:
+            return []
+        return [Balance(str(told.currency).upper(), Decimal(str(told.balance)))]
 
     def _error(self, error: BaseException) -> AdapterError:
         """The failure of a question, which may always be asked again."""

@@ -64,6 +64,7 @@ class Adapter(BaseAdapter):
     guarantee = Guarantee.IMMEDIATE
     observability = Observability.PERSON_OBSERVED
     batch_size = 1000
+    recipients_a_call = 1000
     settings: ClassVar[tuple[Setting, ...]] = (
         Setting(
             "url",
@@ -142,6 +143,9 @@ class Adapter(BaseAdapter):
             results += one if isinstance(one, list) else [_failed(message, one) for message in messages]
         return results
 
+    def calls(self, batch: Sequence[Outgoing]) -> int:
+        return sum(1 for _call in self._calls(batch))
+
     def _try(self, messages: Sequence[Outgoing], body: bytes) -> list[Sent] | AdapterError:
         try:
             return self._hand_over(messages, body)
@@ -156,10 +160,10 @@ class Adapter(BaseAdapter):
     def _calls(self, batch: Sequence[Outgoing]) -> Iterator[tuple[list[Outgoing], bytes]]:
         messages: list[Outgoing] = []
         parts: list[str] = []
-        size = 0
+        size, most = 0, min(self._batch, self.at_once)
         for message in batch:
             part = _ENCODE(_message(message))
-            if messages and (len(messages) == self._batch or size + len(part) > LARGEST_BODY // 2):
+            if messages and (len(messages) == most or size + len(part) > LARGEST_BODY // 2):
                 yield messages, self._body(parts)
                 messages, parts, size = [], [], 0
             messages.append(message)

@@ -79,6 +79,7 @@ class Adapter(BaseAdapter):
     observability = Observability.PERSON_OBSERVED
     address_kinds: ClassVar[tuple[str, ...]] = (IdentityKind.WECOM_EXTERNAL_ID,)
     post_limits: ClassVar[Mapping[str, PostLimits]] = LIMITS
+    recipients_a_call = MOST_RECIPIENTS
     batch_size = MOST_RECIPIENTS  # each call is one task an employee must confirm: the fewer the better
     settings: ClassVar[tuple[Setting, ...]] = (
         Setting("corp_id", gettext_lazy("Corp id"), gettext_lazy("Begins with ww.")),
@@ -186,7 +187,7 @@ class Adapter(BaseAdapter):
         """One task for all messages of equal text and employee. Raises :class:`AdapterError` only before the first
         task may have been made."""
         results: list[Sent] = []
-        groups = list(_groups(batch))
+        groups = list(_groups(batch, self.at_once))
         for position, group in enumerate(groups):
             try:
                 results += self._task(group)
@@ -207,6 +208,9 @@ class Adapter(BaseAdapter):
                 ]
                 break
         return results
+
+    def calls(self, batch: Sequence[Outgoing]) -> int:
+        return sum(1 for _group in _groups(batch, self.at_once))
 
     def _task(self, group: Sequence[Outgoing]) -> list[Sent]:
         """Make one task; what became of each message of it."""
@@ -554,8 +558,8 @@ class Adapter(BaseAdapter):
         return told
 
 
-def _groups(batch: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
-    """Messages that one task can carry: equal text, employee and deadline, nobody twice, at most 10,000.
+def _groups(batch: Sequence[Outgoing], most: int) -> Iterator[list[Outgoing]]:
+    """Messages that one task can carry: equal text, employee and deadline, nobody twice, at most so many.
 
     The text decides, not only the key: with links of their own no two people get the same one.
     """
@@ -567,7 +571,7 @@ def _groups(batch: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
             chosen: dict[str, Outgoing] = {}
             left = []
             for message in messages:
-                if message.address in chosen or len(chosen) == MOST_RECIPIENTS:
+                if message.address in chosen or len(chosen) == most:
                     left.append(message)
                 else:
                     chosen[message.address] = message

@@ -21,6 +21,7 @@ from channels.adapters._oauth import (
     OAuthAdapter,
     days_of,
     money,
+    reaching,
     whole,
 )
 from channels.adapters.base import AdapterError, Checked, Credentials, Flight, ReportRow, Setting
@@ -51,20 +52,7 @@ class Adapter(OAuthAdapter):
         ),
         Setting("app_id", gettext_lazy("App id")),
         *SECRETS[1:],  # the platform renews without the app's secret
-        Setting(
-            "base_url",
-            gettext_lazy("Address of the API"),
-            kind="url",
-            default="https://api.biz.weibo.com",
-            required=False,
-        ),
-        Setting(
-            "timeout",
-            gettext_lazy("Seconds to wait for an answer"),
-            kind="number",
-            default=60,
-            required=False,
-        ),
+        *reaching(address),
     )
 
     # Flight ---------------------------------------------------------------------------------------

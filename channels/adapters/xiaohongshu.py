@@ -21,6 +21,7 @@ from channels.adapters._oauth import (
     daily,
     in_all,
     money,
+    reaching,
     whole,
 )
 from channels.adapters.base import AdapterError, Checked, Credentials, Flight, ReportRow, Setting
@@ -46,20 +47,7 @@ class Adapter(OAuthAdapter):
         Setting("account_id", gettext_lazy("Ad account"), gettext_lazy("The number of the advertiser.")),
         Setting("app_id", gettext_lazy("App id")),
         *SECRETS,
-        Setting(
-            "base_url",
-            gettext_lazy("Address of the API"),
-            kind="url",
-            default="https://adapi.xiaohongshu.com",
-            required=False,
-        ),
-        Setting(
-            "timeout",
-            gettext_lazy("Seconds to wait for an answer"),
-            kind="number",
-            default=60,
-            required=False,
-        ),
+        *reaching(address),
     )
 
     # Flight ---------------------------------------------------------------------------------------

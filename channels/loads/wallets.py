@@ -146,7 +146,8 @@ WITH told AS (
 )
 INSERT INTO channels_walletstatement AS kept (channel_id, day, unit, balance, source, fetched_at)
 SELECT channel_id, day, unit, balance, 'file', %(now)s FROM told
-ON CONFLICT (channel_id, day, unit, source) DO UPDATE SET balance = excluded.balance, fetched_at = excluded.fetched_at
+ON CONFLICT (channel_id, day, unit, source, version)
+DO UPDATE SET balance = excluded.balance, fetched_at = excluded.fetched_at
 WHERE kept.balance <> excluded.balance
 RETURNING (xmax = 0)
 """

@@ -1,5 +1,6 @@
 from channels.models.channel import (
     Channel,
+    ChannelCalls,
     ChannelCapacity,
     ChannelCount,
     ChannelThrottle,
@@ -22,6 +23,7 @@ from channels.models.push import PushDestination, SpendPush
 
 __all__ = [
     "Channel",
+    "ChannelCalls",
     "ChannelCapacity",
     "ChannelCount",
     "ChannelThrottle",

@@ -2,6 +2,7 @@
 
 import pghistory
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -118,6 +119,22 @@ class ChannelThrottle(models.Model):
 
     def __str__(self) -> str:
         return f"throttle of {self.channel_id}"
+
+
+class ChannelCalls(models.Model):
+    """Calls of a provider that has a limit of calls: those of the last minute by the second, and those of a day.
+
+    Locked by whoever takes calls, so that the limits are exact over all workers (:mod:`channels.calls`).
+    """
+
+    channel = models.OneToOneField(Channel, primary_key=True, on_delete=models.CASCADE, related_name="calls")
+    day = models.DateField()  # of the installation's zone
+    of_day = models.IntegerField(default=0)
+    recent_at = ArrayField(models.DateTimeField(), default=list)  # whole seconds, ascending
+    recent_n = ArrayField(models.IntegerField(), default=list)
+
+    def __str__(self) -> str:
+        return f"calls of {self.channel_id}"
 
 
 class ChannelCount(models.Model):

@@ -167,19 +167,24 @@ class WalletEntry(models.Model):
 
 
 class WalletStatement(models.Model):
-    """The balance a platform tells for the end of a day, to be matched with our entries."""
+    """The balance a platform tells, to be matched with our entries: for the end of a day, or as of when it was fetched.
+
+    A fetched one keeps what our entries said at that moment (``counted``; null: no entries), and each figure a version.
+    """
 
     channel = models.ForeignKey(Channel, on_delete=models.PROTECT, related_name="wallet_statements")
     day = models.DateField()
     unit = models.CharField(max_length=8, default="CNY")
     balance = models.DecimalField(max_digits=18, decimal_places=4)
-    source = models.CharField(max_length=160)
+    source = models.CharField(max_length=160)  # file, or api
+    version = models.IntegerField(default=1, db_default=1)
+    counted = models.DecimalField(max_digits=18, decimal_places=4, null=True, blank=True)
     fetched_at = models.DateTimeField()
 
     class Meta:
         constraints = (
             models.UniqueConstraint(
-                fields=("channel", "day", "unit", "source"), name="a_statement_is_stored_once"
+                fields=("channel", "day", "unit", "source", "version"), name="a_statement_is_stored_once"
             ),
         )
 

@@ -44,13 +44,14 @@ GROUP BY channel_id, unit ORDER BY channel_id, unit
 
 STATEMENTS = """
 SELECT DISTINCT ON (channel_id, unit) channel_id, unit, day, balance, source,
-       (SELECT sum(
+       CASE WHEN source = 'api' THEN counted ELSE (SELECT sum(
             CASE WHEN kind IN ('opening', 'top_up', 'bonus', 'transfer_in', 'adjustment') THEN amount ELSE -amount END)
         FROM channels_walletentry entry
         WHERE entry.channel_id = statement.channel_id AND entry.unit = statement.unit AND entry.day <= statement.day)
+       END, fetched_at
 FROM channels_walletstatement statement
 WHERE day <= %(last)s AND (%(channel)s::bigint IS NULL OR channel_id = %(channel)s)
-ORDER BY channel_id, unit, day DESC, fetched_at DESC
+ORDER BY channel_id, unit, day DESC, fetched_at DESC, version DESC
 """
 
 # By kind on one day, and what went out on the days before it, for each wallet.
@@ -91,7 +92,8 @@ def wallets(last: date, channel_id: int | None) -> list[tuple[Any, ...]]:
 
 
 def statements(last: date, channel_id: int | None) -> list[tuple[Any, ...]]:
-    """The newest balance told of each channel and unit, with what our entries say for the same day."""
+    """The newest balance told of each channel and unit, with what our entries say for the same day, or said when it was
+    fetched; and when it came."""
     return _all(STATEMENTS, last=last, channel=channel_id)
 
 

@@ -48,6 +48,8 @@ class AdConfig(VendorConfig):
     process_seconds: float = 0.1  # until what was uploaded is worked off
     match_share: float = 0.8  # of pushed people whom the platform knows
     cpm: float = 30.0  # yuan
+    topped_up: float = 10_000.0  # yuan, once, and a gift
+    gift: float = 0.0
     click_share: float = 0.012
     placements: dict[str, Any] = field(default_factory=dict)  # id → fields, as somebody made them by hand
 
@@ -130,6 +132,10 @@ class AdPlatform(BaseVendor):
         return {f"/{self.name}/placement": placement, f"/{self.name}/deliver": deliver}
 
     # -- calls -------------------------------------------------------------------------------------------
+    def left_fen(self) -> int:
+        """Cash of the account after all that was delivered."""
+        return round(self.config.topped_up * 100) - sum(one.spend_fen for one in self.delivered.values())
+
     def guarded(self, handler: Handler, bucket: str = "") -> Callable[[web.Request], Awaitable[web.Response]]:
         """Token, limits, faults and errors handled once. ``bucket``: what counts as one address for the limit."""
 

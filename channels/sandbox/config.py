@@ -102,6 +102,7 @@ class Meta:
     click_share: float = 0.012  # of impressions
     default_frequency: float = 3.0  # a day, where no cap is set
     minimum_audience: int = 20
+    spend_cap: float = 0.0  # of the account; 0: none, and what was spent is a bill
     per_hour: int = 0  # calls; 0: no limit; above it code 17
     faults: Faults = field(default_factory=Faults)
 

@@ -195,9 +195,11 @@ class Account:
 
     async def _about(self, request: web.Request, given: dict[str, str]) -> dict[str, Any]:
         config = self.config
+        spent = sum(round(figures["impressions"] * config.cpm / 10) for figures in self.delivered.values())
         return {
             "id": config.account_id, "name": "Evenreach sandbox", "currency": config.currency,
-            "timezone_name": config.zone, "account_status": 1,
+            "timezone_name": config.zone, "account_status": 1, "amount_spent": str(spent),
+            "spend_cap": str(round(config.spend_cap * 100)), "balance": "0" if config.spend_cap else str(spent),
         }  # fmt: skip
 
     def _list(self, kind: str) -> Callable[[web.Request, dict[str, str]], Awaitable[dict[str, Any]]]:

@@ -133,7 +133,6 @@ def _page(request: HttpRequest, channel: Channel, capacity: CapacityForm | None 
         ),
         "capacity_form": capacity or CapacityForm(),
         "audiences": channel.audiences.order_by("-id")[:20],
-        "employees": channel.employees.filter(left_at=None).order_by("name")[:20],
         "panels": [(panel.label, panel.template, context) for panel, context in panels if context],
     }
 

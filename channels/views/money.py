@@ -2,14 +2,20 @@
 
 from datetime import date, timedelta
 
+from django.contrib import messages
 from django.core.paginator import Paginator
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import ngettext
+from django.views.decorators.http import require_POST
 
-from audiences.access import ANYBODY, needs
-from channels import packages, spend_sheet
+from audiences.access import ANYBODY, Role, needs
+from channels import balances, packages, spend_sheet
 from channels import wallets as rules
+from channels.adapters.base import AdapterError
 from channels.models import Channel, DailyReport, WalletEntry
 from channels.queries import money
 
@@ -126,6 +132,7 @@ def wallets(request: HttpRequest) -> HttpResponse:
     if channel is not None:
         entries = entries.filter(channel_id=channel)
     shown = {
+        "fetched": any(balances.told_by_platform(one) for one in _asked(channel)),
         "wallets": rules.of_channels(last, channel),
         "packages": _packages(last, channel),
         "last": last,
@@ -135,6 +142,38 @@ def wallets(request: HttpRequest) -> HttpResponse:
         "any": WalletEntry.objects.exists(),
     }
     return render(request, "channels/wallets.html", shown)
+
+
+def _asked(channel: int | None) -> QuerySet[Channel]:
+    """Channels whose platform may be asked for what is left."""
+    found = Channel.objects.filter(state=Channel.State.ACTIVE).select_related("brand").order_by("pk")
+    return found if channel is None else found.filter(pk=channel)
+
+
+@needs(Role.FINANCE, Role.CHANNEL_ADMIN)
+@require_POST
+def fetch_balances(request: HttpRequest) -> HttpResponse:
+    """Ask platforms now what is left; what cannot be asked is told."""
+    channel = request.POST.get("channel", "")
+    done, now = 0, timezone.now()
+    for one in _asked(int(channel) if channel.isdecimal() else None):
+        if not balances.told_by_platform(one):
+            continue
+        try:
+            balances.fetch(one, now)
+            done += 1
+        except AdapterError as error:
+            messages.error(request, f"{one.name}: {error}")
+    if done:
+        messages.success(
+            request,
+            ngettext(
+                "The balance of %(n)d channel is fetched.", "Balances of %(n)d channels are fetched.", done
+            )
+            % {"n": done},
+        )
+    where = reverse("channels:wallets")
+    return redirect(f"{where}?channel={channel}" if channel.isdecimal() else where)
 
 
 def _packages(last: date, channel: int | None) -> list[tuple[Channel, packages.Packages]]:

@@ -60,6 +60,14 @@ def accounts() -> None:
         source="file",
         fetched_at=timezone.now(),
     )
+    for channel, unit, balance, counted in (
+        (sms, "messages", "618000", "618800"),
+        (social, "CNY", "1250.5", None),
+    ):
+        WalletStatement.objects.create(
+            channel=channel, day=today, unit=unit, balance=Decimal(balance), counted=counted and Decimal(counted),
+            source="api", fetched_at=timezone.now(),
+        )  # fmt: skip
     DailyReport.objects.create(
         channel=social,
         day=today - timedelta(days=1),
@@ -147,7 +155,7 @@ def test_credentials_are_rotated(
         shots,
         "channels",
     )
-    url = live_server.url + reverse("channels:employees", args=[channel.pk])
+    url = live_server.url + reverse("campaigns:employees", args=[channel.pk])
     both(page, url, "money-employees", shots, "channels")
 
 

@@ -8,9 +8,11 @@ import datetime as dt
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from channels.sandbox.faults import chance
 from channels.sandbox.people import Population
+from channels.sandbox.vendors.base import BaseVendor
 
 Plain = Callable[[str], str]
 
@@ -72,6 +74,22 @@ class Market:
     click_share: float  # clicks of an impression
     click_price: float  # in the account's currency
     searches: float  # of a matched person and day: impressions where no cap is set
+
+
+def market_of(config: Any) -> Market:
+    return Market(config.click_share, config.click_price, config.searches)
+
+
+def keep(
+    vendor: BaseVendor, delivered: dict[tuple[str, str], Figures], key: tuple[str, str], figures: Figures
+) -> Figures:
+    """What a campaign has delivered on a day, in memory and in the log; the same again is written once."""
+    if figures != delivered.get(key, Figures()):
+        delivered[key] = figures
+        vendor.write(
+            "delivered", campaign=key[0], day=key[1], impressions=figures.impressions, clicks=figures.clicks
+        )
+    return figures
 
 
 def day_of(

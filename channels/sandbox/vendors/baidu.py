@@ -18,7 +18,7 @@ from aiohttp import web
 
 from channels.sandbox.faults import Fault
 from channels.sandbox.log import digest
-from channels.sandbox.vendors._delivery import Figures, Lists, Market, Matching, day_of
+from channels.sandbox.vendors._delivery import Figures, Lists, Matching, day_of, keep, market_of
 from channels.sandbox.vendors.base import BaseVendor, Door, VendorConfig
 from channels.sandbox.web import after
 
@@ -50,6 +50,7 @@ class Config(VendorConfig):
     click_price: float = 2.0
     searches: float = 1.5
     minimum_audience: int = 100
+    topped_up: float = 10_000.0  # yuan, once
 
 
 class ApiError(Exception):
@@ -263,8 +264,12 @@ class Vendor(BaseVendor):
         return [{"groupId": int(group), "groupName": self.groups[group]}]
 
     # -- campaigns ---------------------------------------------------------------------------------------
+    def _left(self) -> float:
+        clicks = sum(figures.clicks for figures in self.delivered.values())
+        return round(self.config.topped_up - clicks * self.config.click_price, 2)
+
     def _do_getAccountInfo(self, body: Mapping[str, Any]) -> list[dict[str, Any]]:
-        known = {"userId": self.config.user_id, "balance": 10_000.0, "budget": 0.0, "budgetType": 0}
+        known = {"userId": self.config.user_id, "balance": self._left(), "budget": 0.0, "budgetType": 0}
         wanted = body.get("accountFields") or []
         if set(wanted) - set(known):
             raise ApiError(9010101, "A field is not known", position="accountFields")
@@ -358,16 +363,7 @@ class Vendor(BaseVendor):
         if fields.get("pause") or len(people) < self.config.minimum_audience:
             return before
         figures = day_of(
-            self.seed, Market(self.config.click_share, self.config.click_price, self.config.searches), campaign, day,
+            self.seed, market_of(self.config), campaign, day,
             people=len(people), budget=float(fields["budget"]), cap_left=None, share=share, before=before,
         )  # fmt: skip
-        if figures != before:
-            self.delivered[key] = figures
-            self.write(
-                "delivered",
-                campaign=campaign,
-                day=key[1],
-                impressions=figures.impressions,
-                clicks=figures.clicks,
-            )
-        return figures
+        return keep(self, self.delivered, key, figures)

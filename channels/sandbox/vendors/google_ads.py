@@ -20,7 +20,7 @@ from aiohttp import web
 
 from channels.sandbox.faults import Fault
 from channels.sandbox.log import digest
-from channels.sandbox.vendors._delivery import Figures, Lists, Market, Matching, day_of
+from channels.sandbox.vendors._delivery import Figures, Lists, Matching, day_of, keep, market_of
 from channels.sandbox.vendors._google_ads_grpc import AdsService, certificate
 from channels.sandbox.vendors._oauth import TokenService
 from channels.sandbox.vendors.base import BaseVendor, Door, VendorConfig
@@ -371,17 +371,8 @@ class Vendor(BaseVendor):
             )
             cap_left = plan.cap * len(people) - seen
         figures = day_of(
-            self.seed, Market(self.config.click_share, self.config.click_price, self.config.searches),
+            self.seed, market_of(self.config),
             campaign, day, people=len(people), budget=plan.budget_of_day(spent), cap_left=cap_left, share=share,
             before=before,
         )  # fmt: skip
-        if figures != before:
-            self.delivered[key] = figures
-            self.write(
-                "delivered",
-                campaign=campaign,
-                day=key[1],
-                impressions=figures.impressions,
-                clicks=figures.clicks,
-            )
-        return figures
+        return keep(self, self.delivered, key, figures)

@@ -19,7 +19,7 @@ from aiohttp import web
 
 from channels.sandbox.faults import Fault
 from channels.sandbox.log import digest
-from channels.sandbox.vendors._delivery import Figures, Lists, Market, Matching, day_of
+from channels.sandbox.vendors._delivery import Figures, Lists, Matching, day_of, keep, market_of
 from channels.sandbox.vendors._oauth import TokenService
 from channels.sandbox.vendors._soap import ADAPI, Call, NoEnvelope, answer, fault, many, read
 from channels.sandbox.vendors.base import BaseVendor, Door, VendorConfig
@@ -516,16 +516,7 @@ class Vendor(BaseVendor):
         if not active or len(people) < self.config.minimum_audience:
             return before
         figures = day_of(
-            self.seed, Market(self.config.click_share, self.config.click_price, self.config.searches), campaign, day,
+            self.seed, market_of(self.config), campaign, day,
             people=len(people), budget=float(fields["DailyBudget"]), cap_left=None, share=share, before=before,
         )  # fmt: skip
-        if figures != before:
-            self.delivered[key] = figures
-            self.write(
-                "delivered",
-                campaign=campaign,
-                day=key[1],
-                impressions=figures.impressions,
-                clicks=figures.clicks,
-            )
-        return figures
+        return keep(self, self.delivered, key, figures)

@@ -59,6 +59,7 @@ class Vendor(AdPlatform):
             "2/dmp/custom_audience/select/": self._select,
             "v3.0/project/list/": self._list_projects,
             "v3.0/report/custom/get/": self._report,
+            "2/advertiser/fund/get/": self._fund,
         }.items():
             router.add_get(f"/open_api/{path}", self.guarded(handler, path))
         for path, handler in {
@@ -72,6 +73,13 @@ class Vendor(AdPlatform):
         }.items():
             router.add_post(f"/open_api/{path}", self.guarded(handler, path))
         return app
+
+    async def _fund(self, request: web.Request, given: dict[str, Any]) -> Any:
+        cash, grant = self.left_fen() / 100, float(self.config.gift)
+        return {
+            "advertiser_id": int(self.config.account_id), "name": "Evenreach sandbox", "balance": round(cash + grant, 2),
+            "valid_balance": round(cash + grant, 2), "cash": cash, "valid_cash": cash, "grant": grant, "valid_grant": grant,
+        }  # fmt: skip
 
     def check_call(self, request: web.Request, given: dict[str, Any]) -> None:
         if str(given.get("advertiser_id")) != self.config.account_id:

@@ -64,6 +64,7 @@ class Vendor(AdPlatform):
             "custom_audience_files/get": self._get_files,
             "adgroups/get": self._get_adgroups,
             "daily_reports/get": self._reports,
+            "funds/get": self._funds,
         }.items():
             router.add_get(f"/v3.0/{path}", self.guarded(handler, path))
         for path, handler in {
@@ -74,6 +75,15 @@ class Vendor(AdPlatform):
         }.items():
             router.add_post(f"/v3.0/{path}", self.guarded(handler, path))
         return app
+
+    async def _funds(self, request: web.Request, given: dict[str, Any]) -> Any:
+        if str(given.get("account_id")) != self.config.account_id:
+            raise Refused(self.codes["parameter"], "account_id")
+        spent = sum(one.spend_fen for one in self.delivered.values())
+        funds = (("GENERAL_CASH", self.left_fen()), ("GENERAL_GIFT", round(self.config.gift * 100)))
+        known = {"fund_status": "FUND_STATUS_NORMAL", "bill_deposit_amount": 0, "realtime_cost": spent}
+        credit = {"fund_type": "GENERAL_CREDIT_ROLL", "balance": 5_000_000, **known}
+        return {"list": [*({"fund_type": kind, "balance": fen, **known} for kind, fen in funds), credit]}
 
     def envelope(self, code: int, text: str, data: Any) -> dict[str, Any]:
         text = "" if code == 0 else text

@@ -61,6 +61,8 @@ class TencentConfig(VendorConfig):
     marketing_hours: bool = False  # marketing from 8 to 22 only
     day_limit: int = 0  # messages of the application a day at home; 0: none
     out_of_money: bool = False
+    # Fields of SmsPackagesStatistics, times in seconds since 1970; usage is counted from the first on.
+    packages: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -114,6 +116,7 @@ class Vendor(BaseVendor):
             handler = {
                 "SendSms": self._send, "PullSmsSendStatus": self._pull, "PullSmsReplyStatus": self._pull_replies,
                 "PullSmsSendStatusByPhoneNumber": self._by_number, "SendStatusStatistics": self._figures,
+                "SmsPackagesStatistics": self._packages,
             }.get(action)  # fmt: skip
             if handler is None or request.headers.get("X-TC-Version") != VERSION:
                 raise Failed("InvalidAction")
@@ -353,6 +356,32 @@ class Vendor(BaseVendor):
             raise Failed("InvalidParameterValue.BeginTimeVerifyFail")
         n = len(self._messages)
         return {"SendStatusStatistics": {"FeeCount": n, "RequestCount": n, "RequestSuccessCount": n}}
+
+    def _packages(self, asked: dict[str, Any], answered: bool) -> dict[str, Any]:
+        """Packages made between two hours, each with what was used of it."""
+        if str(asked.get("SmsSdkAppId")) != self.config.app_id:
+            raise Failed("UnauthorizedOperation.SmsSdkAppIdVerifyFail")
+        if not 1 <= int(asked.get("Limit") or 0) <= 500 or asked.get("Offset") is None:
+            raise Failed("InvalidParameterValue.LimitVerifyFail")
+        begins, ends = (_hour(asked.get(name)) for name in ("BeginTime", "EndTime"))
+        if not begins < ends < time.time():
+            raise Failed("InvalidParameterValue.EndTimeVerifyFail")
+        used = len(self._messages)
+        rows = []
+        for package in self.config.packages:
+            row = {"PackageType": 1, "CurrentUsage": 0} | package
+            row["CurrentUsage"] += (taken := min(used, row["PackageAmount"] - row["CurrentUsage"]))
+            used -= taken
+            if begins <= row["PackageCreateTime"] <= ends:
+                rows.append(row)
+        return {"SmsPackagesStatisticsSet": rows[asked["Offset"] :][: asked["Limit"]]}
+
+
+def _hour(text: Any) -> float:
+    try:
+        return dt.datetime.strptime(str(text), "%Y%m%d%H").replace(tzinfo=ZONE).timestamp()
+    except ValueError:
+        raise Failed("InvalidParameterValue.BeginTimeVerifyFail") from None
 
 
 def _is_zero(answer: bytes) -> bool:

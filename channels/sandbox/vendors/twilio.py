@@ -52,6 +52,8 @@ class TwilioConfig(VendorConfig):
     receipt_seconds: float = 0.2
     undeliverable_share: float = 0.0
     error_code: int = 30003  # of those that are undeliverable
+    topped_up: float = 100.0  # USD, once; below 0: a subaccount, which has no balance
+    price: float = 0.0079  # USD a message
 
 
 @dataclass(slots=True)
@@ -106,6 +108,7 @@ class Vendor(BaseVendor):
         app.router.add_get(ROOT + "/Messages.json", self._guarded(self._list))
         app.router.add_get(ROOT + "/Messages/{sid}.json", self._guarded(self._fetch))
         app.router.add_get(ROOT + ".json", self._guarded(self._account))
+        app.router.add_get(ROOT + "/Balance.json", self._guarded(self._balance))
         return app
 
     def doors(self) -> Mapping[str, Door]:
@@ -191,6 +194,14 @@ class Vendor(BaseVendor):
         self.count("accepted")
         self._go_on(message)
         return self._resource(message)
+
+    def _balance(self, request: web.Request, asked: dict[str, str], answered: bool) -> dict[str, Any]:
+        """Subaccounts are told no balance."""
+        left = self.config.topped_up - self.config.price * len(self._messages)
+        return {
+            "account_sid": self.config.account_sid, "currency": "USD",
+            "balance": f"{left:.4f}" if self.config.topped_up >= 0 else None,
+        }  # fmt: skip
 
     def _check_message(self, asked: Mapping[str, str]) -> None:
         """As documented for the Messages resource. Raises :class:`Refused`."""
