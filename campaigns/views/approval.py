@@ -91,7 +91,7 @@ def summary_matrices(document: dict[str, Any]) -> list[dict[str, Any]]:
             "phase": phase,
             "starts_at": definition.as_moment(phase["starts_at"]),
             "ends_at": definition.as_moment(phase["ends_at"]),
-            "rounds": definition.rounds_of(phase, document["zone"]),
+            "rounds": definition.rounds_of(phase, document),
             "rows": [
                 (
                     stage.label,
