@@ -6,6 +6,10 @@
 """
 
 import datetime as dt
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils.translation import gettext as _
 
 from campaigns import cadence, definition, occasions
 from campaigns.planner.spec import Spec
@@ -32,3 +36,15 @@ def audience(spec: Spec, whole: str) -> str:
     end = min(last.date(), begin + dt.timedelta(days=LONGEST))
     days = occasions.days_between(begin + lead, max(begin, end) + lead)
     return queries.ids(occasions.having(occasion, days, [whole]))
+
+
+def sentence(document: Mapping[str, Any]) -> str:
+    """Whom a triggered campaign's forecast is about; '' of the others."""
+    if not cadence.is_triggered(document):
+        return ""
+    own = document.get("cadence") or {}
+    if cadence.event_of(document):
+        return _("The forecast takes those who did it in as long a time before now; each opens it once.")
+    if own.get("by") == "occasion":
+        return _("The forecast takes those who have the occasion within the flight; each opens it once.")
+    return _("Nobody can know who will come: the forecast takes everybody in the audience now, which is the most.")
