@@ -141,9 +141,9 @@ def sentence(document: Mapping[str, Any]) -> str:
         elif own.get("until"):
             told += ", " + _("until %(day)s") % {"day": own["until"]}
         if own.get("days"):
-            told += ", " + ngettext(
-                "each run lasts %(n)d day", "each run lasts %(n)d days", own["days"]
-            ) % {"n": own["days"]}
+            told += ", " + ngettext("each run lasts %(n)d day", "each run lasts %(n)d days", own["days"]) % {
+                "n": own["days"]
+            }
         return told
     if not is_triggered(document) or not own:
         return str(_("Once"))
@@ -160,7 +160,9 @@ def sentence(document: Mapping[str, Any]) -> str:
             % {"n": most, "days": int(own.get("apart_days") or 1)}
         )
     days = window(own).days
-    parts.append(ngettext("open for %(n)d day each time", "open for %(n)d days each time", days) % {"n": days})
+    parts.append(
+        ngettext("open for %(n)d day each time", "open for %(n)d days each time", days) % {"n": days}
+    )
     return ", ".join(parts)
 
 

@@ -261,7 +261,9 @@ def values_of(customer_ids: Sequence[int], fields: Iterable[str]) -> dict[int, d
 
 def fields_of_versions(version_ids: Iterable[int]) -> set[str]:
     """The fields that these versions use in any of their variants."""
-    rows = MessageVariant.objects.filter(version_id__in=list(version_ids)).values_list("subject", "text", "html")
+    rows = MessageVariant.objects.filter(version_id__in=list(version_ids)).values_list(
+        "subject", "text", "html"
+    )
     return {name for row in rows for name in fields_used(*row)}
 
 
@@ -356,7 +358,10 @@ def _problems_of_fields(where: str, part: str) -> list[Problem]:
             found.append(
                 Problem(
                     _("There is no field %(field)s. Known: %(known)s.")
-                    % {"field": piece.source, "known": ", ".join([*FIELDS, *OFFER_FIELDS, *ADDRESSES, ATTRIBUTE + "…"])},
+                    % {
+                        "field": piece.source,
+                        "known": ", ".join([*FIELDS, *OFFER_FIELDS, *ADDRESSES, ATTRIBUTE + "…"]),
+                    },
                     where,
                 )
             )

@@ -4,9 +4,10 @@ The document is plain JSON. Moments are ISO 8601 in UTC, amounts are decimal tex
 stand beside ids (``{"id": 3, "name": "Members of June"}``), so that an old document can still be read.
 
     brand, name, kind, cadence (see campaigns.cadence), occasion {id, name, kind, rule, lead_days, segment},
-    offer {id, name, kind, value, codes, code, cost, valid_from, valid_to}, goal, segment {id, name, rule}, starts_at, ends_at, zone, currency, budget, objective,
-    priority, person_cap, holdout_share, joiner_share, margin_rate, conversion_value, silence_hours, silent_touches,
-    exit_on [response kind], attribution_days, revenue_basis,
+    offer {id, name, kind, value, codes, code, cost, valid_from, valid_to}, goal, segment {id, name, rule},
+    starts_at, ends_at, zone, currency, budget, objective, priority, person_cap, holdout_share, joiner_share,
+    margin_rate, conversion_value, silence_hours, silent_touches, exit_on [response kind], attribution_days,
+    revenue_basis,
     phases   [{id, name, starts_at, ends_at, round_days}]                     in order
     channels [{channel, name, medium, budget, daily_limit, day_parts, silence_hours,
                message {id, name, version, version_id, digest}}]              in order

@@ -76,7 +76,11 @@ def _entry(step: str, what: str, of: Mapping[str, Any], old: Any, new: Any) -> E
 def _runs(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Entry]:
     def told(document: Mapping[str, Any]) -> dict[str, Any]:
         occasion = document.get("occasion")
-        return {"kind": document["kind"], "cadence": document.get("cadence") or {}, "occasion": occasion or None}
+        return {
+            "kind": document["kind"],
+            "cadence": document.get("cadence") or {},
+            "occasion": occasion or None,
+        }
 
     before, after = told(old), told(new)
     return [] if before == after else [_entry("runs", "runs", {}, before, after)]
@@ -249,7 +253,9 @@ class _Words:
             told.append(value["value"])
         if value.get("code"):
             told.append(_("code %(code)s") % {"code": value["code"]})
-        told.append(_("%(cost)s a redemption") % {"cost": f"{Decimal(value['cost'] or 0):,.2f} {self.currency}"})
+        told.append(
+            _("%(cost)s a redemption") % {"cost": f"{Decimal(value['cost'] or 0):,.2f} {self.currency}"}
+        )
         if value.get("valid_to"):
             told.append(_("until %(day)s") % {"day": self.moment(value["valid_to"])})
         return ", ".join(told)

@@ -92,7 +92,10 @@ def held_list(channel: Channel, campaign_id: int | None = None) -> Iterator[Held
             subject, text = "", ""
             if message is not None:
                 subject, text, _html, _unsubscribe = message.fill(
-                    values.get(customer, {}) | granted.get((campaign, customer), {}), campaign_id=campaign, touch_id=touch, customer_id=customer
+                    values.get(customer, {}) | granted.get((campaign, customer), {}),
+                    campaign_id=campaign,
+                    touch_id=touch,
+                    customer_id=customer,
                 )
             yield Held(reference, attempt_id, name, address or "", subject, text, deadline)
 

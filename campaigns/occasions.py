@@ -64,7 +64,11 @@ def _months(year: int) -> list[tuple[dt.date, int, int]]:
     """(first day, month, days) of the lunar months around a lunar year; leap months are negative."""
     epoch = dt.date(2000, 1, 1)  # Julian day 2451544.5
     return [
-        (epoch + dt.timedelta(days=round(month.getFirstJulianDay() - 2451545)), month.getMonth(), month.getDayCount())
+        (
+            epoch + dt.timedelta(days=round(month.getFirstJulianDay() - 2451545)),
+            month.getMonth(),
+            month.getDayCount(),
+        )
         for month in LunarYear.fromYear(year).getMonths()
     ]
 
@@ -159,7 +163,9 @@ def having(
         within.append(audience_sql(segment) if segment else NOBODY)
     if kind == Occasion.Kind.BIRTHDAY:
         calendars = (SOLAR, LUNAR) if rule.get("calendar", "own") == "own" else (rule["calendar"],)
-        rows = [(day, born, calendar) for day in days for calendar in calendars for born in births(day, calendar)]
+        rows = [
+            (day, born, calendar) for day in days for calendar in calendars for born in births(day, calendar)
+        ]
         return queries.birthdays(rows, within, zone)
     if kind == Occasion.Kind.ANNIVERSARY:
         pairs = [(day, f"{month:02}-{number:02}") for day in days for month, number in _dates(day, SOLAR)]

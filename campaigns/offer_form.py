@@ -45,7 +45,9 @@ class OfferForm(forms.ModelForm[Offer]):
         }
         help_texts = {
             "value": gettext_lazy("Such as “¥20 off”. Messages say it with {{offer.value}}."),
-            "code": gettext_lazy("Messages say it with {{offer.code}}; orders that carry it redeem the offer."),
+            "code": gettext_lazy(
+                "Messages say it with {{offer.code}}; orders that carry it redeem the offer."
+            ),
             "cost": gettext_lazy("What one redemption costs us, in the company's currency."),
             "funder": gettext_lazy("Who pays for it, such as the brand or a supplier."),
             "stock": gettext_lazy("How many people may get it. Empty: unlimited."),
@@ -64,7 +66,9 @@ class OfferForm(forms.ModelForm[Offer]):
             found["code"] = ""
         if self.instance.pk:
             before = Offer.objects.get(pk=self.instance.pk)
-            changed = [name for name in offers.TERMS if name in found and getattr(before, name) != found[name]]
+            changed = [
+                name for name in offers.TERMS if name in found and getattr(before, name) != found[name]
+            ]
             problem = offers.refusal(before, changed)
             if problem:
                 raise forms.ValidationError(problem)

@@ -118,7 +118,8 @@ def given(pairs: Iterable[tuple[int, int]]) -> dict[tuple[int, int], dict[str, s
             continue
         held = queries.latest(campaign.offer.pk, [who for one, who in wanted if one == campaign.pk])
         found |= {
-            (campaign.pk, who): fields_of(campaign.offer, row.code, campaign.zone) for who, row in held.items()
+            (campaign.pk, who): fields_of(campaign.offer, row.code, campaign.zone)
+            for who, row in held.items()
         }
     return found
 

@@ -132,7 +132,9 @@ def _runs(document: Mapping[str, Any]) -> Iterator[Missing]:
 def _offer(document: Mapping[str, Any]) -> Iterator[Missing]:
     used = {cell["channel"] for cell in document["matrix"]}
     ids = [
-        (entry["message"] or {}).get("version_id") for entry in document["channels"] if entry["channel"] in used
+        (entry["message"] or {}).get("version_id")
+        for entry in document["channels"]
+        if entry["channel"] in used
     ]
     fields = content.fields_of_versions([pk for pk in ids if pk])
     wanted = {name for name in fields if name in content.OFFER_FIELDS}
@@ -140,13 +142,18 @@ def _offer(document: Mapping[str, Any]) -> Iterator[Missing]:
     offer = Offer.objects.select_related("brand").filter(pk=chosen["id"]).first() if chosen else None
     if offer is None:
         if chosen or wanted:
-            yield Missing("content", _("Its words name an offer: choose which one."), error=bool(wanted or chosen))
+            yield Missing(
+                "content", _("Its words name an offer: choose which one."), error=bool(wanted or chosen)
+            )
         return
     named = {"name": offer.name}
     if not wanted:
         yield Missing(
             "content",
-            _("No message names the offer “%(name)s”: write {{offer.code}} or {{offer.value}} into its words.") % named,
+            _(
+                "No message names the offer “%(name)s”: write {{offer.code}} or {{offer.value}} into its words."
+            )
+            % named,
             error=False,
         )
     if offer.brand.code != document["brand"]:
@@ -155,13 +162,17 @@ def _offer(document: Mapping[str, Any]) -> Iterator[Missing]:
         yield Missing("content", _("The offer “%(name)s” has no code yet.") % named)
     if offer.codes == Offer.Codes.PERSONAL and not offer.pool.filter(taken_at=None).exists():
         yield Missing("content", _("The offer “%(name)s” has no free codes: add some.") % named)
-    starts_at, ends_at = definition.as_moment(document["starts_at"]), definition.as_moment(document["ends_at"])
+    starts_at, ends_at = (
+        definition.as_moment(document["starts_at"]),
+        definition.as_moment(document["ends_at"]),
+    )
     if offer.valid_to and starts_at and offer.valid_to <= starts_at:
         yield Missing("content", _("The offer “%(name)s” is over before the campaign begins.") % named)
     elif offer.valid_to and ends_at and offer.valid_to < ends_at:
         yield Missing(
             "content",
-            _("The offer “%(name)s” ends before the campaign: from then on its messages do not go out.") % named,
+            _("The offer “%(name)s” ends before the campaign: from then on its messages do not go out.")
+            % named,
             error=False,
         )
     if offer.valid_from and starts_at and offer.valid_from > starts_at:
@@ -260,7 +271,9 @@ def _round_length(document: Mapping[str, Any], phase: Mapping[str, Any]) -> time
         return cadence.window(own)
     if cadence.is_recurring(document):
         starts_at = definition.as_moment(document["starts_at"])
-        spans = cadence.runs(own | {"times": 1, "until": None}, starts_at, document["zone"]) if starts_at else []
+        spans = (
+            cadence.runs(own | {"times": 1, "until": None}, starts_at, document["zone"]) if starts_at else []
+        )
         return spans[0][1] - spans[0][0] if spans else timedelta(days=10**6)
     return timedelta(days=phase["round_days"] or 10**6)
 

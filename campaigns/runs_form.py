@@ -26,7 +26,9 @@ class RunsForm(forms.Form):
     """Fields of the kinds that are not chosen are left alone."""
 
     kind = forms.ChoiceField(
-        label=gettext_lazy("How it runs"), choices=KINDS, widget=forms.RadioSelect(attrs={"data-runs-kind": ""})
+        label=gettext_lazy("How it runs"),
+        choices=KINDS,
+        widget=forms.RadioSelect(attrs={"data-runs-kind": ""}),
     )
     # Again and again
     starts_at = LocalDateTime(label=gettext_lazy("First run"))
@@ -134,7 +136,9 @@ class RunsForm(forms.Form):
             starts_at, ends_at = found["starts_at"], definition.as_moment(document["ends_at"])
             if starts_at:
                 document.update(
-                    definition.with_flight(document, starts_at, max(ends_at or starts_at, starts_at + dt.timedelta(days=1)))
+                    definition.with_flight(
+                        document, starts_at, max(ends_at or starts_at, starts_at + dt.timedelta(days=1))
+                    )
                 )
             document.update(definition.with_runs(document))
         elif found["kind"] == Campaign.Kind.TRIGGERED:

@@ -45,7 +45,11 @@ def test_a_run_lasts_so_many_days_or_until_the_next() -> None:
     starts = dt.datetime(2026, 3, 2, 2, 0, tzinfo=dt.UTC)
     lengths = [(ends - begins).days for begins, ends in cadence.runs(REPEAT, starts, "Asia/Shanghai")]
     assert lengths == [2, 2, 2]
-    assert [(e - b).days for b, e in cadence.runs(REPEAT | {"days": None}, starts, "Asia/Shanghai")] == [7, 7, 7]
+    assert [(e - b).days for b, e in cadence.runs(REPEAT | {"days": None}, starts, "Asia/Shanghai")] == [
+        7,
+        7,
+        7,
+    ]
 
 
 @pytest.mark.django_db
@@ -55,7 +59,9 @@ def test_each_run_is_a_round_and_everybody_gets_the_matrix_in_it() -> None:
     plan = planner.make_plan(campaign, user=None, now=rows.NOON)
     assert rounds.write_rounds(campaign, 1)
     release(campaign, plan, now=rows.NOON)
-    assert [found.starts_at for found in Round.objects.all()] == [rows.NOON + n * 7 * rows.DAY for n in range(3)]
+    assert [found.starts_at for found in Round.objects.all()] == [
+        rows.NOON + n * 7 * rows.DAY for n in range(3)
+    ]
     for person in people:
         touches = Touch.objects.filter(customer_id=person.pk).order_by("due_at")
         assert [touch.round for touch in touches] == [1, 2, 3]
@@ -76,7 +82,9 @@ def test_a_recurring_campaign_ends_with_its_last_run() -> None:
 
 def missing(**changes: Any) -> list[str]:
     document = definition.read(make_draft(**changes))
-    return [one.text for one in readiness.blocking(readiness.missing(document, now=NOW)) if one.step == "runs"]
+    return [
+        one.text for one in readiness.blocking(readiness.missing(document, now=NOW)) if one.step == "runs"
+    ]
 
 
 @pytest.mark.django_db
@@ -100,7 +108,10 @@ def test_what_triggers_a_released_campaign_stays_and_how_often_is_a_difference_t
     maker, boss = make_person("maker", "marketer"), make_person("boss", "approver")
     occasion = Occasion.objects.create(name="Birthday", kind="birthday", rule={"calendar": "own"})
     campaign = make_draft(
-        maker, kind="triggered", cadence=cadence.TRIGGER | {"window_days": 20}, occasion=occasions.entry(occasion)
+        maker,
+        kind="triggered",
+        cadence=cadence.TRIGGER | {"window_days": 20},
+        occasion=occasions.entry(occasion),
     )
     make_plan(campaign)
     lifecycle.approve(lifecycle.submit(campaign, maker, NOW), boss, "approver", "", NOW)
@@ -127,7 +138,10 @@ def test_an_occasion_that_was_changed_is_told_as_a_difference_and_what_was_appro
     maker, boss = make_person("maker", "marketer"), make_person("boss", "approver")
     occasion = Occasion.objects.create(name="Birthday", kind="birthday", rule={"calendar": "own"})
     campaign = make_draft(
-        maker, kind="triggered", cadence=cadence.TRIGGER | {"window_days": 20}, occasion=occasions.entry(occasion)
+        maker,
+        kind="triggered",
+        cadence=cadence.TRIGGER | {"window_days": 20},
+        occasion=occasions.entry(occasion),
     )
     make_plan(campaign)
     lifecycle.approve(lifecycle.submit(campaign, maker, NOW), boss, "approver", "", NOW)

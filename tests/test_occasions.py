@@ -21,7 +21,9 @@ def born(*dates: tuple[str, str]) -> list[int]:
 
 
 def birthday(**fields: object) -> dict[str, object]:
-    return occasions.entry(Occasion(name="Birthday", kind="birthday", rule={"calendar": "own"}, **fields)) or {}
+    return (
+        occasions.entry(Occasion(name="Birthday", kind="birthday", rule={"calendar": "own"}, **fields)) or {}
+    )
 
 
 def on(known: dict[str, object], *days: dt.date) -> list[tuple[dt.date, int]]:
@@ -78,8 +80,12 @@ def test_a_festival_is_everybodys_and_an_anniversary_comes_from_the_first_year_o
     festival = occasions.entry(
         Occasion(name="中秋", kind="festival", rule={"calendar": "lunar", "month": 8, "day": 15})
     )
-    assert on(festival or {}, *occasions.days_between(dt.date(2026, 9, 1), dt.date(2026, 9, 30))) == [(MID_AUTUMN, 3)]
-    known = occasions.entry(Occasion(name="A year with us", kind="anniversary", rule={"of": "registered"})) or {}
+    assert on(festival or {}, *occasions.days_between(dt.date(2026, 9, 1), dt.date(2026, 9, 30))) == [
+        (MID_AUTUMN, 3)
+    ]
+    known = (
+        occasions.entry(Occasion(name="A year with us", kind="anniversary", rule={"of": "registered"})) or {}
+    )
     person = rows.customers(1)[0]
     Customer.objects.filter(pk=person.pk).update(created_at=dt.datetime(2025, 3, 1, 17, tzinfo=dt.UTC))
     assert on(known, dt.date(2025, 3, 2)) == []

@@ -20,11 +20,20 @@ NOW = make.NOW
 
 
 def offer(**fields: Any) -> Offer:
-    usual = {"brand": rows.brand(), "name": f"Offer {Offer.objects.count()}", "codes": "shared", "code": "SAVE20", "value": "¥20", "cost": Decimal(8)}
+    usual = {
+        "brand": rows.brand(),
+        "name": f"Offer {Offer.objects.count()}",
+        "codes": "shared",
+        "code": "SAVE20",
+        "value": "¥20",
+        "cost": Decimal(8),
+    }
     return Offer.objects.create(**(usual | fields))
 
 
-def sent(found: Offer | None, people: int = 1, text: str = "{{offer.value}}: {{offer.code}}") -> tuple[Wire, Campaign, list[Any]]:
+def sent(
+    found: Offer | None, people: int = 1, text: str = "{{offer.value}}: {{offer.code}}"
+) -> tuple[Wire, Campaign, list[Any]]:
     """A campaign with an offer, sent to so many people."""
     wire = Wire()
     channel = make.channel(wire=wire)
@@ -64,10 +73,22 @@ def test_a_person_gets_it_once_over_all_campaigns_and_no_more_once_it_is_redeeme
     assert again[second.pk, person.pk]["offer.code"] == code != again[second.pk, other.pk]["offer.code"]
     assert OfferGrant.objects.count() == 2
     Order.objects.create(
-        number="1", customer=person, placed_at=NOW + HOUR, received_at=NOW + HOUR, gross=10, paid=10, offer_code=code
+        number="1",
+        customer=person,
+        placed_at=NOW + HOUR,
+        received_at=NOW + HOUR,
+        gross=10,
+        paid=10,
+        offer_code=code,
     )
     Order.objects.create(  # somebody else's code redeems nothing
-        number="2", customer=other, placed_at=NOW + HOUR, received_at=NOW + HOUR, gross=10, paid=10, offer_code=code
+        number="2",
+        customer=other,
+        placed_at=NOW + HOUR,
+        received_at=NOW + HOUR,
+        gross=10,
+        paid=10,
+        offer_code=code,
     )
     assert offers.from_orders(NOW + 2 * HOUR) == 1
     standing = offers.standing(first)
@@ -114,5 +135,7 @@ def test_another_offer_in_a_running_campaign_is_a_difference_to_approve() -> Non
     change = versions.open_version(Campaign.objects.get())
     assert change is not None
     told = dict(differences.sentences(change.difference, change.definition))
-    assert "“Ten”" in told["content"] and "“Twenty”" in told["content"] and "SAVE20" in told["content"]
+    assert "“Ten”" in told["content"]
+    assert "“Twenty”" in told["content"]
+    assert "SAVE20" in told["content"]
     assert Touch.objects.count() == 0

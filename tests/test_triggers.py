@@ -25,7 +25,14 @@ def occasion(**fields: Any) -> Occasion:
     )
 
 
-def running(people: Sequence[Customer], cadence: dict[str, Any], *, channel: Any = None, touches: int = 1, **fields: Any) -> Campaign:
+def running(
+    people: Sequence[Customer],
+    cadence: dict[str, Any],
+    *,
+    channel: Any = None,
+    touches: int = 1,
+    **fields: Any,
+) -> Campaign:
     """A triggered campaign of 400 days, approved and released."""
     found = rows.campaign(
         people, [channel or rows.channel()], touches, days=400, kind="triggered",
@@ -46,7 +53,12 @@ def born(person: Customer, date: str, calendar: str = "solar") -> None:
 
 def did(person: Customer, kind: str, at: dt.datetime, key: str = "") -> None:
     BehaviourEvent.objects.create(
-        source="shop", source_key=key or f"{person.pk} {kind} {at}", customer=person, kind=kind, occurred_at=at, received_at=at
+        source="shop",
+        source_key=key or f"{person.pk} {kind} {at}",
+        customer=person,
+        kind=kind,
+        occurred_at=at,
+        received_at=at,
     )
 
 
@@ -122,7 +134,9 @@ def test_next_year_is_the_second_time_only_where_two_were_approved() -> None:
 
 def test_an_event_opens_after_the_wait_and_not_again_too_soon() -> None:
     person, outsider = rows.customers(2)
-    campaign = running([person], {"by": "event", "event": "add_to_cart", "wait_hours": 2, "most": 5, "apart_days": 7})
+    campaign = running(
+        [person], {"by": "event", "event": "add_to_cart", "wait_hours": 2, "most": 5, "apart_days": 7}
+    )
     did(person, "add_to_cart", NOW - HOUR)  # before the campaign began
     did(person, "add_to_cart", NOW + HOUR)
     did(person, "visit", NOW + HOUR)

@@ -4,18 +4,21 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('audiences', '0006_what_brought_a_visit_and_an_order_is_found'),
+        ("audiences", "0006_what_brought_a_visit_and_an_order_is_found"),
     ]
 
     operations = [
         migrations.AddIndex(
-            model_name='behaviourevent',
-            index=models.Index(fields=['kind', 'received_at'], name='behaviour_by_kind'),
+            model_name="behaviourevent",
+            index=models.Index(fields=["kind", "received_at"], name="behaviour_by_kind"),
         ),
         migrations.AddIndex(
-            model_name='customer',
-            index=models.Index(condition=models.Q(('birth_date__isnull', False)), fields=['birth_date'], name='customer_by_birth_date'),
+            model_name="customer",
+            index=models.Index(
+                condition=models.Q(("birth_date__isnull", False)),
+                fields=["birth_date"],
+                name="customer_by_birth_date",
+            ),
         ),
     ]

@@ -56,9 +56,7 @@ class CadenceEntry(serializers.Serializer[Any]):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if attrs.get("times") and attrs.get("until"):
-            raise serializers.ValidationError(
-                {"until": _("Say how many times, or the last day; not both.")}
-            )
+            raise serializers.ValidationError({"until": _("Say how many times, or the last day; not both.")})
         return attrs
 
 

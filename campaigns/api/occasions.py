@@ -144,9 +144,7 @@ class OfferStandingSerializer(serializers.Serializer[Any]):
 class OfferStanding(Guarded, APIView):
     """What came of a campaign's offer: given, redeemed, and what that cost."""
 
-    @extend_schema(
-        operation_id="campaigns_offer", responses={200: OfferStandingSerializer, 204: None}
-    )
+    @extend_schema(operation_id="campaigns_offer", responses={200: OfferStandingSerializer, 204: None})
     def get(self, request: Request, pk: int) -> Response:
         found = offers.standing(get_object_or_404(Campaign.objects.select_related("offer"), pk=pk))
         if found is None:

@@ -94,7 +94,9 @@ def worded(
             offer = granted.get((row.campaign_id, row.customer_id))
             if offer is None:
                 gaps.append(
-                    Told(row.campaign_id, row.attempt_id or 0, "refused", now, code="offer", cause=Cause.OFFER)
+                    Told(
+                        row.campaign_id, row.attempt_id or 0, "refused", now, code="offer", cause=Cause.OFFER
+                    )
                 )
                 continue
             known = known | offer

@@ -8,156 +8,291 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('audiences', '0007_birthdays_and_events_of_a_kind_are_found'),
-        ('campaigns', '0009_a_report_on_a_task_can_be_taken_back'),
+        ("audiences", "0007_birthdays_and_events_of_a_kind_are_found"),
+        ("campaigns", "0009_a_report_on_a_task_can_be_taken_back"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='OfferCode',
+            name="OfferCode",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('code', models.CharField(max_length=80)),
-                ('taken_at', models.DateTimeField(blank=True, null=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("code", models.CharField(max_length=80)),
+                ("taken_at", models.DateTimeField(blank=True, null=True)),
             ],
         ),
         migrations.CreateModel(
-            name='Opening',
+            name="Opening",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('customer_id', models.BigIntegerField()),
-                ('key', models.CharField(max_length=80)),
-                ('opens_at', models.DateTimeField()),
-                ('opened_at', models.DateTimeField(blank=True, null=True)),
-                ('round', models.SmallIntegerField(blank=True, null=True)),
-                ('reason', models.CharField(blank=True, choices=[('before', 'It was so before the campaign began'), ('late', 'Its time was over'), ('often', 'The campaign came often enough'), ('audience', 'Not in the audience then'), ('left', 'Has left the campaign')], max_length=8)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("customer_id", models.BigIntegerField()),
+                ("key", models.CharField(max_length=80)),
+                ("opens_at", models.DateTimeField()),
+                ("opened_at", models.DateTimeField(blank=True, null=True)),
+                ("round", models.SmallIntegerField(blank=True, null=True)),
+                (
+                    "reason",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("before", "It was so before the campaign began"),
+                            ("late", "Its time was over"),
+                            ("often", "The campaign came often enough"),
+                            ("audience", "Not in the audience then"),
+                            ("left", "Has left the campaign"),
+                        ],
+                        max_length=8,
+                    ),
+                ),
             ],
         ),
         migrations.AlterModelOptions(
-            name='occasion',
-            options={'ordering': ('name',)},
+            name="occasion",
+            options={"ordering": ("name",)},
         ),
         pgtrigger.migrations.RemoveTrigger(
-            model_name='campaign',
-            name='insert_insert',
+            model_name="campaign",
+            name="insert_insert",
         ),
         pgtrigger.migrations.RemoveTrigger(
-            model_name='campaign',
-            name='update_update',
+            model_name="campaign",
+            name="update_update",
         ),
         pgtrigger.migrations.RemoveTrigger(
-            model_name='campaign',
-            name='delete_delete',
+            model_name="campaign",
+            name="delete_delete",
         ),
         migrations.AddField(
-            model_name='campaign',
-            name='cadence',
-            field=models.JSONField(blank=True, default=dict, verbose_name='how it runs'),
+            model_name="campaign",
+            name="cadence",
+            field=models.JSONField(blank=True, default=dict, verbose_name="how it runs"),
         ),
         migrations.AddField(
-            model_name='campaign',
-            name='occasion',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='campaigns', to='campaigns.occasion', verbose_name='occasion'),
+            model_name="campaign",
+            name="occasion",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="campaigns",
+                to="campaigns.occasion",
+                verbose_name="occasion",
+            ),
         ),
         migrations.AddField(
-            model_name='campaign',
-            name='offer',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='campaigns', to='campaigns.offer', verbose_name='offer'),
+            model_name="campaign",
+            name="offer",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="campaigns",
+                to="campaigns.offer",
+                verbose_name="offer",
+            ),
         ),
         migrations.AddField(
-            model_name='campaignevent',
-            name='cadence',
-            field=models.JSONField(blank=True, default=dict, verbose_name='how it runs'),
+            model_name="campaignevent",
+            name="cadence",
+            field=models.JSONField(blank=True, default=dict, verbose_name="how it runs"),
         ),
         migrations.AddField(
-            model_name='campaignevent',
-            name='occasion',
-            field=models.ForeignKey(blank=True, db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', related_query_name='+', to='campaigns.occasion', verbose_name='occasion'),
+            model_name="campaignevent",
+            name="occasion",
+            field=models.ForeignKey(
+                blank=True,
+                db_constraint=False,
+                null=True,
+                on_delete=django.db.models.deletion.DO_NOTHING,
+                related_name="+",
+                related_query_name="+",
+                to="campaigns.occasion",
+                verbose_name="occasion",
+            ),
         ),
         migrations.AddField(
-            model_name='campaignevent',
-            name='offer',
-            field=models.ForeignKey(blank=True, db_constraint=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', related_query_name='+', to='campaigns.offer', verbose_name='offer'),
+            model_name="campaignevent",
+            name="offer",
+            field=models.ForeignKey(
+                blank=True,
+                db_constraint=False,
+                null=True,
+                on_delete=django.db.models.deletion.DO_NOTHING,
+                related_name="+",
+                related_query_name="+",
+                to="campaigns.offer",
+                verbose_name="offer",
+            ),
         ),
         migrations.AddField(
-            model_name='occasion',
-            name='lead_days',
-            field=models.SmallIntegerField(default=0, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(60)], verbose_name='days before'),
+            model_name="occasion",
+            name="lead_days",
+            field=models.SmallIntegerField(
+                default=0,
+                validators=[
+                    django.core.validators.MinValueValidator(0),
+                    django.core.validators.MaxValueValidator(60),
+                ],
+                verbose_name="days before",
+            ),
         ),
         migrations.AddField(
-            model_name='occasion',
-            name='segment',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='audiences.segment', verbose_name='customers'),
+            model_name="occasion",
+            name="segment",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="audiences.segment",
+                verbose_name="customers",
+            ),
         ),
         migrations.AddField(
-            model_name='offer',
-            name='codes',
-            field=models.CharField(choices=[('none', 'No code'), ('shared', 'One code for all'), ('personal', "A code of each person's own")], default='shared', max_length=10, verbose_name='codes'),
+            model_name="offer",
+            name="codes",
+            field=models.CharField(
+                choices=[
+                    ("none", "No code"),
+                    ("shared", "One code for all"),
+                    ("personal", "A code of each person's own"),
+                ],
+                default="shared",
+                max_length=10,
+                verbose_name="codes",
+            ),
         ),
         migrations.AddField(
-            model_name='offer',
-            name='kind',
-            field=models.CharField(choices=[('coupon', 'Coupon'), ('discount', 'Discount'), ('gift', 'Gift'), ('points', 'Points'), ('other', 'Other')], default='coupon', max_length=10, verbose_name='kind'),
+            model_name="offer",
+            name="kind",
+            field=models.CharField(
+                choices=[
+                    ("coupon", "Coupon"),
+                    ("discount", "Discount"),
+                    ("gift", "Gift"),
+                    ("points", "Points"),
+                    ("other", "Other"),
+                ],
+                default="coupon",
+                max_length=10,
+                verbose_name="kind",
+            ),
         ),
         migrations.AddField(
-            model_name='offer',
-            name='value',
-            field=models.CharField(blank=True, max_length=80, verbose_name='what the person gets'),
+            model_name="offer",
+            name="value",
+            field=models.CharField(blank=True, max_length=80, verbose_name="what the person gets"),
         ),
         migrations.AddIndex(
-            model_name='offergrant',
-            index=models.Index(condition=models.Q(('code', ''), _negated=True), fields=['code'], name='grant_by_code'),
+            model_name="offergrant",
+            index=models.Index(
+                condition=models.Q(("code", ""), _negated=True), fields=["code"], name="grant_by_code"
+            ),
         ),
         migrations.AddIndex(
-            model_name='offergrant',
-            index=models.Index(fields=['campaign_id'], name='grant_by_campaign'),
+            model_name="offergrant",
+            index=models.Index(fields=["campaign_id"], name="grant_by_campaign"),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='campaign',
-            trigger=pgtrigger.compiler.Trigger(name='insert_insert', sql=pgtrigger.compiler.UpsertTriggerSql(func='INSERT INTO "campaigns_campaignevent" ("attribution_days", "brand_id", "budget", "cadence", "conversion_value", "created_at", "created_by_id", "currency", "ends_at", "exit_on", "finished_at", "goal", "holdout_share", "id", "import_batch_id", "joiner_share", "kind", "margin_rate", "name", "number", "objective", "occasion_id", "offer_id", "person_cap", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "priority", "release_plan_id", "released_at", "revenue_basis", "review", "seed", "segment_id", "silence_hours", "silent_touches", "starts_at", "state", "state_reason", "submitted_at", "submitted_by_id", "version", "zone") VALUES (NEW."attribution_days", NEW."brand_id", NEW."budget", NEW."cadence", NEW."conversion_value", NEW."created_at", NEW."created_by_id", NEW."currency", NEW."ends_at", NEW."exit_on", NEW."finished_at", NEW."goal", NEW."holdout_share", NEW."id", NEW."import_batch_id", NEW."joiner_share", NEW."kind", NEW."margin_rate", NEW."name", NEW."number", NEW."objective", NEW."occasion_id", NEW."offer_id", NEW."person_cap", _pgh_attach_context(), NOW(), \'insert\', NEW."id", NEW."priority", NEW."release_plan_id", NEW."released_at", NEW."revenue_basis", NEW."review", NEW."seed", NEW."segment_id", NEW."silence_hours", NEW."silent_touches", NEW."starts_at", NEW."state", NEW."state_reason", NEW."submitted_at", NEW."submitted_by_id", NEW."version", NEW."zone"); RETURN NULL;', hash='306f29f791ca355cb364d9549b420d30c06b2018', operation='INSERT', pgid='pgtrigger_insert_insert_5522d', table='campaigns_campaign', when='AFTER')),
+            model_name="campaign",
+            trigger=pgtrigger.compiler.Trigger(
+                name="insert_insert",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func='INSERT INTO "campaigns_campaignevent" ("attribution_days", "brand_id", "budget", "cadence", "conversion_value", "created_at", "created_by_id", "currency", "ends_at", "exit_on", "finished_at", "goal", "holdout_share", "id", "import_batch_id", "joiner_share", "kind", "margin_rate", "name", "number", "objective", "occasion_id", "offer_id", "person_cap", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "priority", "release_plan_id", "released_at", "revenue_basis", "review", "seed", "segment_id", "silence_hours", "silent_touches", "starts_at", "state", "state_reason", "submitted_at", "submitted_by_id", "version", "zone") VALUES (NEW."attribution_days", NEW."brand_id", NEW."budget", NEW."cadence", NEW."conversion_value", NEW."created_at", NEW."created_by_id", NEW."currency", NEW."ends_at", NEW."exit_on", NEW."finished_at", NEW."goal", NEW."holdout_share", NEW."id", NEW."import_batch_id", NEW."joiner_share", NEW."kind", NEW."margin_rate", NEW."name", NEW."number", NEW."objective", NEW."occasion_id", NEW."offer_id", NEW."person_cap", _pgh_attach_context(), NOW(), \'insert\', NEW."id", NEW."priority", NEW."release_plan_id", NEW."released_at", NEW."revenue_basis", NEW."review", NEW."seed", NEW."segment_id", NEW."silence_hours", NEW."silent_touches", NEW."starts_at", NEW."state", NEW."state_reason", NEW."submitted_at", NEW."submitted_by_id", NEW."version", NEW."zone"); RETURN NULL;',
+                    hash="306f29f791ca355cb364d9549b420d30c06b2018",
+                    operation="INSERT",
+                    pgid="pgtrigger_insert_insert_5522d",
+                    table="campaigns_campaign",
+                    when="AFTER",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='campaign',
-            trigger=pgtrigger.compiler.Trigger(name='update_update', sql=pgtrigger.compiler.UpsertTriggerSql(condition='WHEN (OLD."attribution_days" IS DISTINCT FROM (NEW."attribution_days") OR OLD."brand_id" IS DISTINCT FROM (NEW."brand_id") OR OLD."budget" IS DISTINCT FROM (NEW."budget") OR OLD."cadence" IS DISTINCT FROM (NEW."cadence") OR OLD."conversion_value" IS DISTINCT FROM (NEW."conversion_value") OR OLD."created_at" IS DISTINCT FROM (NEW."created_at") OR OLD."created_by_id" IS DISTINCT FROM (NEW."created_by_id") OR OLD."currency" IS DISTINCT FROM (NEW."currency") OR OLD."ends_at" IS DISTINCT FROM (NEW."ends_at") OR OLD."exit_on" IS DISTINCT FROM (NEW."exit_on") OR OLD."finished_at" IS DISTINCT FROM (NEW."finished_at") OR OLD."goal" IS DISTINCT FROM (NEW."goal") OR OLD."holdout_share" IS DISTINCT FROM (NEW."holdout_share") OR OLD."id" IS DISTINCT FROM (NEW."id") OR OLD."import_batch_id" IS DISTINCT FROM (NEW."import_batch_id") OR OLD."joiner_share" IS DISTINCT FROM (NEW."joiner_share") OR OLD."kind" IS DISTINCT FROM (NEW."kind") OR OLD."margin_rate" IS DISTINCT FROM (NEW."margin_rate") OR OLD."name" IS DISTINCT FROM (NEW."name") OR OLD."number" IS DISTINCT FROM (NEW."number") OR OLD."objective" IS DISTINCT FROM (NEW."objective") OR OLD."occasion_id" IS DISTINCT FROM (NEW."occasion_id") OR OLD."offer_id" IS DISTINCT FROM (NEW."offer_id") OR OLD."person_cap" IS DISTINCT FROM (NEW."person_cap") OR OLD."priority" IS DISTINCT FROM (NEW."priority") OR OLD."release_plan_id" IS DISTINCT FROM (NEW."release_plan_id") OR OLD."released_at" IS DISTINCT FROM (NEW."released_at") OR OLD."revenue_basis" IS DISTINCT FROM (NEW."revenue_basis") OR OLD."review" IS DISTINCT FROM (NEW."review") OR OLD."seed" IS DISTINCT FROM (NEW."seed") OR OLD."segment_id" IS DISTINCT FROM (NEW."segment_id") OR OLD."silence_hours" IS DISTINCT FROM (NEW."silence_hours") OR OLD."silent_touches" IS DISTINCT FROM (NEW."silent_touches") OR OLD."starts_at" IS DISTINCT FROM (NEW."starts_at") OR OLD."state" IS DISTINCT FROM (NEW."state") OR OLD."state_reason" IS DISTINCT FROM (NEW."state_reason") OR OLD."submitted_at" IS DISTINCT FROM (NEW."submitted_at") OR OLD."submitted_by_id" IS DISTINCT FROM (NEW."submitted_by_id") OR OLD."version" IS DISTINCT FROM (NEW."version") OR OLD."zone" IS DISTINCT FROM (NEW."zone"))', func='INSERT INTO "campaigns_campaignevent" ("attribution_days", "brand_id", "budget", "cadence", "conversion_value", "created_at", "created_by_id", "currency", "ends_at", "exit_on", "finished_at", "goal", "holdout_share", "id", "import_batch_id", "joiner_share", "kind", "margin_rate", "name", "number", "objective", "occasion_id", "offer_id", "person_cap", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "priority", "release_plan_id", "released_at", "revenue_basis", "review", "seed", "segment_id", "silence_hours", "silent_touches", "starts_at", "state", "state_reason", "submitted_at", "submitted_by_id", "version", "zone") VALUES (NEW."attribution_days", NEW."brand_id", NEW."budget", NEW."cadence", NEW."conversion_value", NEW."created_at", NEW."created_by_id", NEW."currency", NEW."ends_at", NEW."exit_on", NEW."finished_at", NEW."goal", NEW."holdout_share", NEW."id", NEW."import_batch_id", NEW."joiner_share", NEW."kind", NEW."margin_rate", NEW."name", NEW."number", NEW."objective", NEW."occasion_id", NEW."offer_id", NEW."person_cap", _pgh_attach_context(), NOW(), \'update\', NEW."id", NEW."priority", NEW."release_plan_id", NEW."released_at", NEW."revenue_basis", NEW."review", NEW."seed", NEW."segment_id", NEW."silence_hours", NEW."silent_touches", NEW."starts_at", NEW."state", NEW."state_reason", NEW."submitted_at", NEW."submitted_by_id", NEW."version", NEW."zone"); RETURN NULL;', hash='478a4c2f1c9ba44dcf361e757455434a30a84ae0', operation='UPDATE', pgid='pgtrigger_update_update_f2afa', table='campaigns_campaign', when='AFTER')),
+            model_name="campaign",
+            trigger=pgtrigger.compiler.Trigger(
+                name="update_update",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    condition='WHEN (OLD."attribution_days" IS DISTINCT FROM (NEW."attribution_days") OR OLD."brand_id" IS DISTINCT FROM (NEW."brand_id") OR OLD."budget" IS DISTINCT FROM (NEW."budget") OR OLD."cadence" IS DISTINCT FROM (NEW."cadence") OR OLD."conversion_value" IS DISTINCT FROM (NEW."conversion_value") OR OLD."created_at" IS DISTINCT FROM (NEW."created_at") OR OLD."created_by_id" IS DISTINCT FROM (NEW."created_by_id") OR OLD."currency" IS DISTINCT FROM (NEW."currency") OR OLD."ends_at" IS DISTINCT FROM (NEW."ends_at") OR OLD."exit_on" IS DISTINCT FROM (NEW."exit_on") OR OLD."finished_at" IS DISTINCT FROM (NEW."finished_at") OR OLD."goal" IS DISTINCT FROM (NEW."goal") OR OLD."holdout_share" IS DISTINCT FROM (NEW."holdout_share") OR OLD."id" IS DISTINCT FROM (NEW."id") OR OLD."import_batch_id" IS DISTINCT FROM (NEW."import_batch_id") OR OLD."joiner_share" IS DISTINCT FROM (NEW."joiner_share") OR OLD."kind" IS DISTINCT FROM (NEW."kind") OR OLD."margin_rate" IS DISTINCT FROM (NEW."margin_rate") OR OLD."name" IS DISTINCT FROM (NEW."name") OR OLD."number" IS DISTINCT FROM (NEW."number") OR OLD."objective" IS DISTINCT FROM (NEW."objective") OR OLD."occasion_id" IS DISTINCT FROM (NEW."occasion_id") OR OLD."offer_id" IS DISTINCT FROM (NEW."offer_id") OR OLD."person_cap" IS DISTINCT FROM (NEW."person_cap") OR OLD."priority" IS DISTINCT FROM (NEW."priority") OR OLD."release_plan_id" IS DISTINCT FROM (NEW."release_plan_id") OR OLD."released_at" IS DISTINCT FROM (NEW."released_at") OR OLD."revenue_basis" IS DISTINCT FROM (NEW."revenue_basis") OR OLD."review" IS DISTINCT FROM (NEW."review") OR OLD."seed" IS DISTINCT FROM (NEW."seed") OR OLD."segment_id" IS DISTINCT FROM (NEW."segment_id") OR OLD."silence_hours" IS DISTINCT FROM (NEW."silence_hours") OR OLD."silent_touches" IS DISTINCT FROM (NEW."silent_touches") OR OLD."starts_at" IS DISTINCT FROM (NEW."starts_at") OR OLD."state" IS DISTINCT FROM (NEW."state") OR OLD."state_reason" IS DISTINCT FROM (NEW."state_reason") OR OLD."submitted_at" IS DISTINCT FROM (NEW."submitted_at") OR OLD."submitted_by_id" IS DISTINCT FROM (NEW."submitted_by_id") OR OLD."version" IS DISTINCT FROM (NEW."version") OR OLD."zone" IS DISTINCT FROM (NEW."zone"))',
+                    func='INSERT INTO "campaigns_campaignevent" ("attribution_days", "brand_id", "budget", "cadence", "conversion_value", "created_at", "created_by_id", "currency", "ends_at", "exit_on", "finished_at", "goal", "holdout_share", "id", "import_batch_id", "joiner_share", "kind", "margin_rate", "name", "number", "objective", "occasion_id", "offer_id", "person_cap", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "priority", "release_plan_id", "released_at", "revenue_basis", "review", "seed", "segment_id", "silence_hours", "silent_touches", "starts_at", "state", "state_reason", "submitted_at", "submitted_by_id", "version", "zone") VALUES (NEW."attribution_days", NEW."brand_id", NEW."budget", NEW."cadence", NEW."conversion_value", NEW."created_at", NEW."created_by_id", NEW."currency", NEW."ends_at", NEW."exit_on", NEW."finished_at", NEW."goal", NEW."holdout_share", NEW."id", NEW."import_batch_id", NEW."joiner_share", NEW."kind", NEW."margin_rate", NEW."name", NEW."number", NEW."objective", NEW."occasion_id", NEW."offer_id", NEW."person_cap", _pgh_attach_context(), NOW(), \'update\', NEW."id", NEW."priority", NEW."release_plan_id", NEW."released_at", NEW."revenue_basis", NEW."review", NEW."seed", NEW."segment_id", NEW."silence_hours", NEW."silent_touches", NEW."starts_at", NEW."state", NEW."state_reason", NEW."submitted_at", NEW."submitted_by_id", NEW."version", NEW."zone"); RETURN NULL;',
+                    hash="478a4c2f1c9ba44dcf361e757455434a30a84ae0",
+                    operation="UPDATE",
+                    pgid="pgtrigger_update_update_f2afa",
+                    table="campaigns_campaign",
+                    when="AFTER",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='campaign',
-            trigger=pgtrigger.compiler.Trigger(name='delete_delete', sql=pgtrigger.compiler.UpsertTriggerSql(func='INSERT INTO "campaigns_campaignevent" ("attribution_days", "brand_id", "budget", "cadence", "conversion_value", "created_at", "created_by_id", "currency", "ends_at", "exit_on", "finished_at", "goal", "holdout_share", "id", "import_batch_id", "joiner_share", "kind", "margin_rate", "name", "number", "objective", "occasion_id", "offer_id", "person_cap", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "priority", "release_plan_id", "released_at", "revenue_basis", "review", "seed", "segment_id", "silence_hours", "silent_touches", "starts_at", "state", "state_reason", "submitted_at", "submitted_by_id", "version", "zone") VALUES (OLD."attribution_days", OLD."brand_id", OLD."budget", OLD."cadence", OLD."conversion_value", OLD."created_at", OLD."created_by_id", OLD."currency", OLD."ends_at", OLD."exit_on", OLD."finished_at", OLD."goal", OLD."holdout_share", OLD."id", OLD."import_batch_id", OLD."joiner_share", OLD."kind", OLD."margin_rate", OLD."name", OLD."number", OLD."objective", OLD."occasion_id", OLD."offer_id", OLD."person_cap", _pgh_attach_context(), NOW(), \'delete\', OLD."id", OLD."priority", OLD."release_plan_id", OLD."released_at", OLD."revenue_basis", OLD."review", OLD."seed", OLD."segment_id", OLD."silence_hours", OLD."silent_touches", OLD."starts_at", OLD."state", OLD."state_reason", OLD."submitted_at", OLD."submitted_by_id", OLD."version", OLD."zone"); RETURN NULL;', hash='6e1116190aa6927ffe65d8e1a7220ace8fe6c37f', operation='DELETE', pgid='pgtrigger_delete_delete_4123f', table='campaigns_campaign', when='AFTER')),
+            model_name="campaign",
+            trigger=pgtrigger.compiler.Trigger(
+                name="delete_delete",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func='INSERT INTO "campaigns_campaignevent" ("attribution_days", "brand_id", "budget", "cadence", "conversion_value", "created_at", "created_by_id", "currency", "ends_at", "exit_on", "finished_at", "goal", "holdout_share", "id", "import_batch_id", "joiner_share", "kind", "margin_rate", "name", "number", "objective", "occasion_id", "offer_id", "person_cap", "pgh_context_id", "pgh_created_at", "pgh_label", "pgh_obj_id", "priority", "release_plan_id", "released_at", "revenue_basis", "review", "seed", "segment_id", "silence_hours", "silent_touches", "starts_at", "state", "state_reason", "submitted_at", "submitted_by_id", "version", "zone") VALUES (OLD."attribution_days", OLD."brand_id", OLD."budget", OLD."cadence", OLD."conversion_value", OLD."created_at", OLD."created_by_id", OLD."currency", OLD."ends_at", OLD."exit_on", OLD."finished_at", OLD."goal", OLD."holdout_share", OLD."id", OLD."import_batch_id", OLD."joiner_share", OLD."kind", OLD."margin_rate", OLD."name", OLD."number", OLD."objective", OLD."occasion_id", OLD."offer_id", OLD."person_cap", _pgh_attach_context(), NOW(), \'delete\', OLD."id", OLD."priority", OLD."release_plan_id", OLD."released_at", OLD."revenue_basis", OLD."review", OLD."seed", OLD."segment_id", OLD."silence_hours", OLD."silent_touches", OLD."starts_at", OLD."state", OLD."state_reason", OLD."submitted_at", OLD."submitted_by_id", OLD."version", OLD."zone"); RETURN NULL;',
+                    hash="6e1116190aa6927ffe65d8e1a7220ace8fe6c37f",
+                    operation="DELETE",
+                    pgid="pgtrigger_delete_delete_4123f",
+                    table="campaigns_campaign",
+                    when="AFTER",
+                ),
+            ),
         ),
         migrations.AddField(
-            model_name='offercode',
-            name='offer',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='pool', to='campaigns.offer'),
+            model_name="offercode",
+            name="offer",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="pool", to="campaigns.offer"
+            ),
         ),
         migrations.AddField(
-            model_name='opening',
-            name='campaign',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='openings', to='campaigns.campaign'),
+            model_name="opening",
+            name="campaign",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.CASCADE, related_name="openings", to="campaigns.campaign"
+            ),
         ),
         migrations.AddIndex(
-            model_name='offercode',
-            index=models.Index(condition=models.Q(('taken_at__isnull', True)), fields=['offer', 'id'], name='code_free'),
+            model_name="offercode",
+            index=models.Index(
+                condition=models.Q(("taken_at__isnull", True)), fields=["offer", "id"], name="code_free"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='offercode',
-            constraint=models.UniqueConstraint(fields=('offer', 'code'), name='a_code_is_in_an_offer_once'),
+            model_name="offercode",
+            constraint=models.UniqueConstraint(fields=("offer", "code"), name="a_code_is_in_an_offer_once"),
         ),
         migrations.AddIndex(
-            model_name='opening',
-            index=models.Index(condition=models.Q(('opened_at__isnull', True)), fields=['campaign', 'opens_at'], name='opening_to_come'),
+            model_name="opening",
+            index=models.Index(
+                condition=models.Q(("opened_at__isnull", True)),
+                fields=["campaign", "opens_at"],
+                name="opening_to_come",
+            ),
         ),
         migrations.AddIndex(
-            model_name='opening',
-            index=models.Index(fields=['customer_id'], name='opening_by_customer'),
+            model_name="opening",
+            index=models.Index(fields=["customer_id"], name="opening_by_customer"),
         ),
         migrations.AddConstraint(
-            model_name='opening',
-            constraint=models.UniqueConstraint(fields=('campaign', 'customer_id', 'key'), name='an_occurrence_opens_a_campaign_once'),
+            model_name="opening",
+            constraint=models.UniqueConstraint(
+                fields=("campaign", "customer_id", "key"), name="an_occurrence_opens_a_campaign_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='opening',
-            constraint=models.UniqueConstraint(fields=('campaign', 'customer_id', 'round'), name='a_person_has_a_round_once'),
+            model_name="opening",
+            constraint=models.UniqueConstraint(
+                fields=("campaign", "customer_id", "round"), name="a_person_has_a_round_once"
+            ),
         ),
     ]

@@ -345,7 +345,12 @@ class Occasion(models.Model):
         _("days before"), default=0, validators=[MinValueValidator(0), MaxValueValidator(60)]
     )
     segment = models.ForeignKey(
-        Segment, null=True, blank=True, on_delete=models.PROTECT, related_name="+", verbose_name=_("customers")
+        Segment,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        verbose_name=_("customers"),
     )
 
     class Meta:

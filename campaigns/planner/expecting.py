@@ -47,4 +47,6 @@ def sentence(document: Mapping[str, Any]) -> str:
         return _("The forecast takes those who did it in as long a time before now; each opens it once.")
     if own.get("by") == "occasion":
         return _("The forecast takes those who have the occasion within the flight; each opens it once.")
-    return _("Nobody can know who will come: the forecast takes everybody in the audience now, which is the most.")
+    return _(
+        "Nobody can know who will come: the forecast takes everybody in the audience now, which is the most."
+    )

@@ -14,7 +14,18 @@ from campaigns import cadence as cadences
 from campaigns import definition
 from campaigns.models import Campaign
 from campaigns.planner import calendar as calendars
-from campaigns.planner import choice, cost, expecting, limits, people, prices, response_model, schedule, spec, targets
+from campaigns.planner import (
+    choice,
+    cost,
+    expecting,
+    limits,
+    people,
+    prices,
+    response_model,
+    schedule,
+    spec,
+    targets,
+)
 from campaigns.planner import given as givens
 from campaigns.planner.calendar import Calendar
 from campaigns.planner.causes import CODE

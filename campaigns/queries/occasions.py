@@ -109,7 +109,9 @@ SELECT kind FROM kinds WHERE kind IS NOT NULL"""
 
 def zones() -> list[str]:
     """The zones that customers live by, by their number of people; found in one pass over the customers."""
-    return [row[0] for row in _rows("SELECT DISTINCT zone FROM audiences_customer WHERE merged_into_id IS NULL")]
+    return [
+        row[0] for row in _rows("SELECT DISTINCT zone FROM audiences_customer WHERE merged_into_id IS NULL")
+    ]
 
 
 def _rows(statement: str) -> list[tuple[Any, ...]]:
@@ -126,5 +128,6 @@ def ids(query: str) -> str:
 def doers(event: str, since: dt.datetime, whole: str) -> str:
     """Those of an audience who did something of a kind since then."""
     return f"SELECT id FROM ({whole}) AS whole(id) WHERE id IN (" + literal(
-        "SELECT customer_id FROM audiences_behaviourevent WHERE kind = %s AND received_at >= %s)", [event, since]
+        "SELECT customer_id FROM audiences_behaviourevent WHERE kind = %s AND received_at >= %s)",
+        [event, since],
     )

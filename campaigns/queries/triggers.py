@@ -29,7 +29,9 @@ def notice_days(
     """Those of a zone who have an occasion on a day open by it; ``having`` is a query of (customer, day)."""
     head, tail = DATED.split("{having}")
     rows = (
-        literal(head, [campaign_id, lead_days, zone, wait]) + having + literal(tail, [lead_days, starts_at, zone])
+        literal(head, [campaign_id, lead_days, zone, wait])
+        + having
+        + literal(tail, [lead_days, starts_at, zone])
     )
     return _run(INSERT.replace("{rows}", rows))
 
@@ -45,9 +47,7 @@ def notice_events(
     campaign_id: int, event: str, wait: timedelta, *, received_since: datetime, since: datetime
 ) -> int:
     """Those who did something of a kind, told since ``received_since`` and done since ``since``."""
-    return _run(
-        INSERT.replace("{rows}", literal(DID, [campaign_id, wait, event, received_since, since]))
-    )
+    return _run(INSERT.replace("{rows}", literal(DID, [campaign_id, wait, event, received_since, since])))
 
 
 PRESENT = """

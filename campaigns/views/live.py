@@ -177,7 +177,9 @@ def review(request: HttpRequest, pk: int) -> HttpResponse:
         else:
             messages.success(request, _("Reviewed. The next campaign starts from what you wrote."))
         return redirect("campaigns:review", pk)
-    context = frame.context(request, campaign, "review", form=form, reports=report_links(pk), offer=offers.standing(campaign))
+    context = frame.context(
+        request, campaign, "review", form=form, reports=report_links(pk), offer=offers.standing(campaign)
+    )
     return render(request, "campaigns/review.html", context, status=422 if form.errors else 200)
 
 

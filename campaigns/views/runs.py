@@ -36,7 +36,9 @@ def runs(request: HttpRequest, pk: int) -> HttpResponse:
         if request.htmx or not problem or "form" not in entered:  # type: ignore[attr-defined]
             return editor.answer(request, pk, "runs", problem, more=told)
         context = frame.context(request, campaign, "runs", form=entered["form"], problem=problem)
-        return render(request, "campaigns/runs.html", context | told(campaign, context["document"]), status=422)
+        return render(
+            request, "campaigns/runs.html", context | told(campaign, context["document"]), status=422
+        )
     context = frame.context(request, campaign, "runs")
     context |= {"form": RunsForm(document=context["document"])} | told(campaign, context["document"])
     return render(request, "campaigns/runs.html", context)
