@@ -35,7 +35,7 @@ BY = (
 )
 MOST_RUNS = 366
 MOST_TIMES = 60
-TRIGGER = {
+TRIGGER: dict[str, Any] = {
     "by": "occasion",
     "event": "",
     "stage": "",
@@ -44,7 +44,7 @@ TRIGGER = {
     "most": 1,
     "apart_days": 30,
 }
-REPEAT = {"every": 1, "unit": "week", "times": 4, "until": None, "days": None}
+REPEAT: dict[str, Any] = {"every": 1, "unit": "week", "times": 4, "until": None, "days": None}
 # Who is to be triggered is noticed by these, and the runs of members stand on these: fixed once it is released.
 FIXED = ("by", "event", "stage", "every", "unit", "days")
 

@@ -86,4 +86,4 @@ class CodesForm(forms.Form):
     number = forms.IntegerField(
         label=gettext_lazy("Or make so many"), required=False, min_value=1, max_value=offers.MOST_AT_ONCE
     )
-    prefix = forms.CharField(label=gettext_lazy("Beginning with"), required=False, max_length=20)
+    beginning = forms.CharField(label=gettext_lazy("Beginning with"), required=False, max_length=20)

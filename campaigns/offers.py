@@ -6,10 +6,11 @@ to nobody: the message does not go out.
 """
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db import transaction
@@ -167,7 +168,7 @@ def standing(campaign: Campaign) -> Standing | None:
     return Standing(campaign.offer, given_to, redeemed, redeemed * campaign.offer.cost)
 
 
-def most(entry: dict[str, object] | None, people: int) -> Decimal | None:
+def most(entry: Mapping[str, Any] | None, people: int) -> Decimal | None:
     """What an offer, as in a definition, costs us if everybody reached redeems it; None without an offer."""
     if not entry:
         return None

@@ -152,8 +152,8 @@ def save(campaign: Campaign, document: Document, user: AbstractUser, now: dateti
         return
     current = holding(campaign)
     fixed = [name for name in FIXED_AFTER_RELEASE if _bare(document.get(name)) != _bare(current.get(name))]
-    own, before = document.get("cadence") or {}, current.get("cadence") or {}
-    fixed += [name for name in cadence.FIXED if (own.get(name) or None) != (before.get(name) or None)]
+    wanted, held = document.get("cadence") or {}, current.get("cadence") or {}
+    fixed += [name for name in cadence.FIXED if (wanted.get(name) or None) != (held.get(name) or None)]
     if fixed:
         raise DefinitionError(
             _(

@@ -164,10 +164,10 @@ def words(request: HttpRequest, pk: int) -> HttpResponse:
                         entry = entry | {"message": definition.message_entry(message)}
                 entries.append(entry)
             document["channels"] = entries
-            offer = request.POST.get("offer")
-            if offer is not None:
-                chosen = Offer.objects.filter(pk=int(offer)).first() if offer.isdecimal() else None
-                document["offer"] = definition.offer_entry(chosen)
+            told = request.POST.get("offer")
+            if told is not None:
+                offer = Offer.objects.filter(pk=int(told)).first() if told.isdecimal() else None
+                document["offer"] = definition.offer_entry(offer)
 
         return answer(request, pk, "content", save(request, pk, change))
     campaign = frame.find(pk)

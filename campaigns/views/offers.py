@@ -95,7 +95,7 @@ def codes(request: HttpRequest, pk: int) -> HttpResponse:
         if entered["listed"].strip():
             made += rules.add_codes(found, entered["listed"].splitlines())
         if entered["number"]:
-            made += rules.make_codes(found, entered["number"], entered["prefix"])
+            made += rules.make_codes(found, entered["number"], entered["beginning"])
     except rules.OfferError as error:
         messages.error(request, str(error))
     else:
