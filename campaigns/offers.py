@@ -16,7 +16,8 @@ from zoneinfo import ZoneInfo
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from campaigns import content
+from audiences.vocabulary import ResponseKind
+from campaigns import content, exits
 from campaigns.models import Campaign, Clock, Offer, OfferCode, OfferGrant
 from campaigns.queries import offers as queries
 from campaigns.vocabulary import CampaignState
@@ -143,11 +144,29 @@ def fields_of(offer: Offer, code: str, zone: str) -> dict[str, str]:
 
 
 def from_orders(now: datetime) -> int:
-    """Orders with the code of somebody's offer redeem it; returns how many grants were."""
+    """Orders with the code of somebody's offer redeem it; returns how many grants were.
+
+    It ends the campaign for them where a redemption does.
+    """
     clock, _made = Clock.objects.get_or_create(name="offers", defaults={"at": now - timedelta(days=1)})
-    done = queries.redeem(clock.at - LOOKED_BACK)
+    with transaction.atomic():
+        redeemed = queries.redeem(clock.at - LOOKED_BACK)
+        ending = set(
+            Campaign.objects.filter(
+                pk__in={campaign for campaign, _who in redeemed if campaign},
+                exit_on__contains=[str(ResponseKind.REDEMPTION)],
+            ).values_list("pk", flat=True)
+        )
+        exits.exit_members(
+            [
+                (campaign, who, str(ResponseKind.REDEMPTION))
+                for campaign, who in redeemed
+                if campaign in ending
+            ],
+            now,
+        )
     Clock.objects.filter(name="offers").update(at=now)
-    return done
+    return len(redeemed)
 
 
 @dataclass(frozen=True, slots=True)

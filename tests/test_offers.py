@@ -7,7 +7,7 @@ import pytest
 
 from audiences.models import Order
 from campaigns import definition, differences, dispatch, lifecycle, offers, versions
-from campaigns.models import Campaign, MessageVariant, Offer, OfferGrant, Touch
+from campaigns.models import Campaign, Member, MessageVariant, Offer, OfferGrant, Touch
 from tests import factories as make
 from tests import plan_rows as rows
 from tests.campaign_drafts import NOW as THEN
@@ -98,6 +98,19 @@ def test_a_person_gets_it_once_over_all_campaigns_and_no_more_once_it_is_redeeme
     Offer.objects.update(repeatable=True)
     assert offers.grant([offers.Asked(second.pk, person.pk, 4)], NOW + DAY)
     assert sorted(OfferGrant.objects.filter(customer=person).values_list("turn", flat=True)) == [1, 2]
+
+
+def test_a_redemption_ends_the_campaign_for_the_person_where_it_says_so() -> None:
+    wire, campaign, who = sent(offer(), 2)
+    assert len(wire.log) == 2
+    Campaign.objects.filter(pk=campaign.pk).update(exit_on=["redemption"])
+    Order.objects.create(
+        number="1", customer_id=who[0], placed_at=NOW + HOUR, received_at=NOW + HOUR, gross=10, paid=10,
+        offer_code="SAVE20",
+    )  # fmt: skip
+    assert offers.from_orders(NOW + 2 * HOUR) == 1
+    states = dict(Member.objects.filter(campaign_id=campaign.pk).values_list("customer_id", "state"))
+    assert states == {who[0]: "exited", who[1]: "active"}
 
 
 def test_stock_and_validity_end_an_offer() -> None:

@@ -61,14 +61,13 @@ WITH bought AS (
     ORDER BY g.id, o.placed_at
 )
 UPDATE campaigns_offergrant g SET redeemed_at = b.placed_at FROM bought b WHERE g.id = b.id
+RETURNING g.campaign_id, g.customer_id
 """
 
 
-def redeem(since: datetime) -> int:
-    """Grants whose holder placed an order with their code, told since then."""
-    with connection.cursor() as cursor:
-        cursor.execute(REDEEM, {"since": since})
-        return cursor.rowcount
+def redeem(since: datetime) -> list[tuple[int | None, int]]:
+    """Grants whose holder placed an order with their code, told since then: (campaign, customer) of each."""
+    return [(row[0], row[1]) for row in _rows(REDEEM, {"since": since})]
 
 
 COUNTS = """
