@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from campaigns.api import broadcasts, campaigns, employees, kol, running, words
+from campaigns.api import broadcasts, campaigns, employees, kol, occasions, running, words
 
 STEPS = {
     "submit": campaigns.Submit,
@@ -56,4 +56,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("modes/<int:pk>/", words.OneMode.as_view(), name="mode"),
     path("offers/", words.Offers.as_view(), name="offers"),
     path("offers/<int:pk>/", words.OneOffer.as_view(), name="offer"),
+    path("offers/<int:pk>/codes/", words.OfferCodes.as_view(), name="offer_codes"),
+    path("occasions/", occasions.Occasions.as_view(), name="occasions"),
+    path("occasions/<int:pk>/", occasions.OneOccasion.as_view(), name="occasion"),
+    path("occasions/<int:pk>/preview/", occasions.OccasionPreview.as_view(), name="occasion_preview"),
+    path("campaigns/<int:pk>/runs/", occasions.Runs.as_view(), name="campaign_runs"),
+    path("campaigns/<int:pk>/openings/", occasions.Openings.as_view(), name="campaign_openings"),
+    path("campaigns/<int:pk>/offer/", occasions.OfferStanding.as_view(), name="campaign_offer"),
 ]

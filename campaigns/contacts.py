@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from audiences.models import Customer, Identity
 from audiences.vocabulary import ResponseKind
-from campaigns import content
+from campaigns import content, offers
 from campaigns.models import Attempt, Campaign, Member, PeopleTask, Response, Touch
 from campaigns.vocabulary import OWNER_OF, Cause, MemberState, Owner, TouchState
 from channels.models import Channel
@@ -119,6 +119,9 @@ def to_say(task: PeopleTask) -> Saying | None:
     if touch.message_version_id is not None:
         prepared = content.prepare(touch.message_version_id, touch.variant, task.channel)
         values = content.values_of([task.customer_id], prepared.fields).get(task.customer_id, {})
+        if offers.names_one(prepared.fields) and task.campaign_id:
+            key = (task.campaign_id, task.customer_id)
+            values = values | offers.given([key]).get(key, {})
         subject, text, _html, _unsubscribe = prepared.fill(
             values, campaign_id=touch.campaign_id, touch_id=touch.id, customer_id=task.customer_id
         )

@@ -34,6 +34,13 @@ FIELDS: dict[str, tuple[Any, str, Any]] = {
     "province": (gettext_lazy("province"), "浙江", gettext_lazy("your province")),
     "language": (gettext_lazy("language"), "zh", "–"),
 }
+# Of the campaign's offer: filled where the message goes out, for whom the offer is granted.
+OFFER_FIELDS: dict[str, tuple[Any, str]] = {
+    "offer.code": (gettext_lazy("code of the offer"), "A7K2-9Q"),
+    "offer.value": (gettext_lazy("what the offer gives"), "¥20"),
+    "offer.name": (gettext_lazy("name of the offer"), "Birthday gift"),
+    "offer.until": (gettext_lazy("last day of the offer"), "2026-12-31"),
+}
 ATTRIBUTE = "attributes."  # {{attributes.colour|your colour}}: an attribute of the customer
 ADDRESSES = {
     "unsubscribe": gettext_lazy("address where the person unsubscribes"),
@@ -231,7 +238,7 @@ WHERE c.id = ANY(%(ids)s)
 
 def values_of(customer_ids: Sequence[int], fields: Iterable[str]) -> dict[int, dict[str, Any]]:
     """Customer id → value of each of these fields, in one statement for all of them."""
-    wanted = [name for name in fields if name not in ADDRESSES]
+    wanted = [name for name in fields if name not in ADDRESSES and name not in OFFER_FIELDS]
     if not wanted or not customer_ids:
         return {customer_id: {} for customer_id in customer_ids}
     with_attributes = any(name.startswith(ATTRIBUTE) for name in wanted)
@@ -250,6 +257,14 @@ def values_of(customer_ids: Sequence[int], fields: Iterable[str]) -> dict[int, d
             }
         values[pk] = {key: known.get(key) for key in wanted}
     return values
+
+
+def fields_of_versions(version_ids: Iterable[int]) -> set[str]:
+    """The fields that these versions use in any of their variants."""
+    rows = MessageVariant.objects.filter(version_id__in=list(version_ids)).values_list(
+        "subject", "text", "html"
+    )
+    return {name for row in rows for name in fields_used(*row)}
 
 
 # Versions -----------------------------------------------------------------------------------------
@@ -280,6 +295,8 @@ def sample(name: str) -> str:
     """What the preview shows for a field."""
     if name in FIELDS:
         return FIELDS[name][1]
+    if name in OFFER_FIELDS:
+        return OFFER_FIELDS[name][1]
     if name in ADDRESSES:
         return "https://…/u/…"
     return ""
@@ -335,11 +352,16 @@ def _problems_of_fields(where: str, part: str) -> list[Problem]:
     for piece in _parse(part):
         if not isinstance(piece, _Place):
             continue
+        if piece.name in OFFER_FIELDS:
+            continue  # a person without an offer gets no message: nothing stands in
         if piece.name not in FIELDS and piece.name not in ADDRESSES and not piece.name.startswith(ATTRIBUTE):
             found.append(
                 Problem(
                     _("There is no field %(field)s. Known: %(known)s.")
-                    % {"field": piece.source, "known": ", ".join([*FIELDS, *ADDRESSES, ATTRIBUTE + "…"])},
+                    % {
+                        "field": piece.source,
+                        "known": ", ".join([*FIELDS, *OFFER_FIELDS, *ADDRESSES, ATTRIBUTE + "…"]),
+                    },
                     where,
                 )
             )

@@ -3,9 +3,11 @@
 The document is plain JSON. Moments are ISO 8601 in UTC, amounts are decimal texts with four places. Names
 stand beside ids (``{"id": 3, "name": "Members of June"}``), so that an old document can still be read.
 
-    brand, name, kind, goal, segment {id, name, rule}, starts_at, ends_at, zone, currency, budget, objective,
-    priority, person_cap, holdout_share, joiner_share, margin_rate, conversion_value, silence_hours, silent_touches,
-    exit_on [response kind], attribution_days, revenue_basis,
+    brand, name, kind, cadence (see campaigns.cadence), occasion {id, name, kind, rule, lead_days, segment},
+    offer {id, name, kind, value, codes, code, cost, valid_from, valid_to}, goal, segment {id, name, rule},
+    starts_at, ends_at, zone, currency, budget, objective, priority, person_cap, holdout_share, joiner_share,
+    margin_rate, conversion_value, silence_hours, silent_touches, exit_on [response kind], attribution_days,
+    revenue_basis,
     phases   [{id, name, starts_at, ends_at, round_days}]                     in order
     channels [{channel, name, medium, budget, daily_limit, day_parts, silence_hours,
                message {id, name, version, version_id, digest}}]              in order
@@ -30,9 +32,18 @@ from django.utils.translation import gettext as _
 
 from audiences.models import Brand, Segment
 from audiences.vocabulary import Stage
-from campaigns import content
-from campaigns.models import Arm, Campaign, ChannelPlan, FrequencyTarget, Message, Phase
-from campaigns.rounds import spans_of
+from campaigns import cadence, content, occasions
+from campaigns.models import (
+    Arm,
+    Campaign,
+    ChannelPlan,
+    FrequencyTarget,
+    Message,
+    Occasion,
+    Offer,
+    Phase,
+)
+from campaigns.rounds import spans_in
 from channels.models import Channel
 
 Document = dict[str, Any]
@@ -40,6 +51,7 @@ Document = dict[str, Any]
 PLAIN = (
     "name",
     "kind",
+    "cadence",
     "goal",
     "zone",
     "currency",
@@ -94,6 +106,8 @@ def read(campaign: Campaign) -> Document:
     document |= {name: amount(getattr(campaign, name)) for name in AMOUNTS}
     document |= {name: moment(getattr(campaign, name)) for name in MOMENTS}
     document["segment"] = segment_entry(campaign.segment)
+    document["occasion"] = occasions.entry(campaign.occasion)
+    document["offer"] = offer_entry(campaign.offer)
     phases = list(campaign.phases.order_by("position", "id"))
     index = {phase.pk: n for n, phase in enumerate(phases)}
     document["phases"] = [
@@ -146,6 +160,23 @@ def segment_entry(segment: Segment | None) -> Document | None:
     return None if segment is None else {"id": segment.pk, "name": segment.name, "rule": segment.rule}
 
 
+def offer_entry(offer: Offer | None) -> Document | None:
+    """The terms go along; its stock does not: what runs out is seen when it has run out."""
+    if offer is None:
+        return None
+    return {
+        "id": offer.pk,
+        "name": offer.name,
+        "kind": offer.kind,
+        "value": offer.value,
+        "codes": offer.codes,
+        "code": offer.code,
+        "cost": amount(offer.cost),
+        "valid_from": moment(offer.valid_from),
+        "valid_to": moment(offer.valid_to),
+    }
+
+
 def channel_entry(channel: Channel) -> Document:
     return {"channel": channel.pk, "name": channel.name, "medium": channel.medium}
 
@@ -171,6 +202,9 @@ def fingerprint(document: Mapping[str, Any]) -> str:
     Names and goals are for people: they, and the ids of phases, are left out.
     """
     bare = {key: value for key, value in document.items() if key not in ("name", "goal")}
+    for name in ("cadence", "occasion", "offer"):  # documents from before there were any stay what they were
+        if not bare.get(name):
+            bare.pop(name, None)
     if bare.get("segment"):
         bare["segment"] = {key: bare["segment"].get(key) for key in ("id", "rule")}
     bare["phases"] = [{k: v for k, v in phase.items() if k not in ("id", "name")} for phase in bare["phases"]]
@@ -210,6 +244,9 @@ def _write_campaign(campaign: Campaign, document: Mapping[str, Any]) -> None:
         if segment is None:
             raise DefinitionError(_("There is no segment %(id)s.") % {"id": document["segment"]["id"]})
     campaign.brand, campaign.segment = brand, segment
+    campaign.occasion = _referred(Occasion, document.get("occasion"), _("There is no occasion %(id)s."))
+    campaign.offer = _referred(Offer, document.get("offer"), _("There is no offer %(id)s."))
+    document = {"cadence": {}, **document}
     for name in PLAIN:
         setattr(campaign, name, document[name])
     for name in AMOUNTS:
@@ -219,6 +256,15 @@ def _write_campaign(campaign: Campaign, document: Mapping[str, Any]) -> None:
     if campaign.starts_at and campaign.ends_at and campaign.ends_at <= campaign.starts_at:
         raise DefinitionError(_("The campaign must end after it starts."))
     campaign.save()
+
+
+def _referred(model: Any, entry: Mapping[str, Any] | None, missing: str) -> Any:
+    if not entry:
+        return None
+    found = model.objects.filter(pk=entry["id"]).first()
+    if found is None:
+        raise DefinitionError(missing % {"id": entry["id"]})
+    return found
 
 
 def _write_phases(campaign: Campaign, entries: Sequence[Mapping[str, Any]]) -> list[Phase]:
@@ -318,7 +364,7 @@ def _write_arms(campaign: Campaign, entries: Sequence[Mapping[str, Any]]) -> Non
 def blank(name: str, brand: Brand, *, currency: str, zone: str) -> Document:
     """A new campaign before anything is known but its name."""
     fresh = Campaign(name=name, brand=brand, currency=currency, zone=zone)
-    document: Document = {"brand": brand.code, "segment": None}
+    document: Document = {"brand": brand.code, "segment": None, "occasion": None, "offer": None}
     document |= {field: getattr(fresh, field) for field in PLAIN}
     document |= {field: amount(getattr(fresh, field)) for field in AMOUNTS}
     return document | {
@@ -350,12 +396,24 @@ def with_flight(document: Document, starts_at: datetime | None, ends_at: datetim
     return changed | {"phases": phases}
 
 
-def rounds_of(phase: Mapping[str, Any], zone: str) -> int:
-    """How many rounds a phase has: one, or as many windows of ``round_days`` as begin in it."""
+def with_runs(document: Document) -> Document:
+    """Of a recurring campaign: the end that follows from its runs. Of others: the document as it is."""
+    starts_at = as_moment(document["starts_at"])
+    if starts_at is None or not cadence.is_recurring(document):
+        return document
+    own = document["cadence"]
+    if not own.get("times") and not own.get("until"):
+        return document
+    return with_flight(document, starts_at, cadence.ends(own, starts_at, document["zone"]))
+
+
+def rounds_of(phase: Mapping[str, Any], document: Mapping[str, Any]) -> int:
+    """How many rounds a phase has: one, as many windows or runs as begin in it, or times it opens for a person."""
     starts_at, ends_at = as_moment(phase["starts_at"]), as_moment(phase["ends_at"])
     if starts_at is None or ends_at is None:
         return 1
-    return len(spans_of(starts_at, ends_at, phase.get("round_days"), zone))
+    begin = as_moment(document["starts_at"])
+    return len(spans_in(document, starts_at, ends_at, phase.get("round_days"), begin))
 
 
 def ceiling(document: Mapping[str, Any]) -> Decimal | None:

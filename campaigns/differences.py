@@ -13,15 +13,16 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from audiences.models import Segment
 from audiences.vocabulary import ResponseKind, Stage
-from campaigns.models import Campaign, ChannelPlan, Phase
+from campaigns import cadence, occasions
+from campaigns.models import Campaign, ChannelPlan, Occasion, Phase
 
 Entry = dict[str, Any]
 
 STEP_OF = {
     "brand": "basics",
     "name": "basics",
-    "kind": "basics",
     "goal": "basics",
     "starts_at": "basics",
     "ends_at": "basics",
@@ -43,7 +44,6 @@ STEP_OF = {
 }
 MONEY = ("budget", "conversion_value")
 CHOICES: dict[str, Any] = {
-    "kind": Campaign.Kind.choices,
     "objective": Campaign.Objective.choices,
     "revenue_basis": Campaign.RevenueBasis.choices,
 }
@@ -59,7 +59,9 @@ def differences(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[E
         for name, step in STEP_OF.items()
         if old.get(name) != new.get(name)
     ]
+    found += _runs(old, new)
     found += _segment(old.get("segment"), new.get("segment"))
+    found += _offer(old.get("offer"), new.get("offer"))
     found += _phases(old["phases"], new["phases"])
     found += _channels(old["channels"], new["channels"])
     found += _cells(old, new)
@@ -69,6 +71,35 @@ def differences(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> list[E
 
 def _entry(step: str, what: str, of: Mapping[str, Any], old: Any, new: Any) -> Entry:
     return {"step": step, "what": what, "of": dict(of), "old": old, "new": new}
+
+
+def _runs(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Entry]:
+    def told(document: Mapping[str, Any]) -> dict[str, Any]:
+        occasion = document.get("occasion")
+        return {
+            "kind": document["kind"],
+            "cadence": document.get("cadence") or {},
+            "occasion": occasion or None,
+        }
+
+    before, after = told(old), told(new)
+    return [] if before == after else [_entry("runs", "runs", {}, before, after)]
+
+
+def _offer(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> list[Entry]:
+    before, after = dict(old or {}), dict(new or {})
+    if before == after:
+        return []
+    names = ("id", "name", "value", "cost", "code", "codes", "valid_from", "valid_to")
+    return [
+        _entry(
+            "content",
+            "offer",
+            {},
+            {name: before.get(name) for name in names} if before else None,
+            {name: after.get(name) for name in names} if after else None,
+        )
+    ]
 
 
 def _segment(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> list[Entry]:
@@ -205,6 +236,30 @@ class _Words:
         label = str(Campaign._meta.get_field(name).verbose_name)  # type: ignore[union-attr]
         return self._change(_sentence_case(label), self.value(name, old), self.value(name, new))
 
+    def _runs(self, of: Entry, old: Any, new: Any) -> str:
+        before, after = cadence.sentence(old), cadence.sentence(new)
+        if before == after and old.get("occasion") and new.get("occasion"):
+            before, after = occasion_in_words(old["occasion"]), occasion_in_words(new["occasion"])
+        return self._change(_("How it runs"), before, after)
+
+    def _offer(self, of: Entry, old: Any, new: Any) -> str:
+        return self._change(_("Offer"), self.offer(old), self.offer(new))
+
+    def offer(self, value: Any) -> str:
+        if not value:
+            return _("none")
+        told = [f"“{value['name']}”"]
+        if value.get("value"):
+            told.append(value["value"])
+        if value.get("code"):
+            told.append(_("code %(code)s") % {"code": value["code"]})
+        told.append(
+            _("%(cost)s a redemption") % {"cost": f"{Decimal(value['cost'] or 0):,.2f} {self.currency}"}
+        )
+        if value.get("valid_to"):
+            told.append(_("until %(day)s") % {"day": self.moment(value["valid_to"])})
+        return ", ".join(told)
+
     def _segment(self, of: Entry, old: Any, new: Any) -> str:
         return self._change(_("Audience"), old or _("none"), new or _("none"))
 
@@ -280,6 +335,16 @@ class _Words:
         if name in CHOICES:
             return str(dict(CHOICES[name]).get(value, value))
         return str(value)
+
+
+def occasion_in_words(entry: Mapping[str, Any]) -> str:
+    """An occasion as it stands in a definition."""
+    known = Occasion(name=entry["name"], kind=entry["kind"], rule=entry["rule"])
+    told = f"“{entry['name']}” ({occasions.sentence(known)})"
+    if entry.get("segment"):
+        segment = Segment.objects.filter(pk=entry["segment"]).first()
+        told += ", " + _("only of “%(segment)s”") % {"segment": segment.name if segment else "–"}
+    return told
 
 
 def _sentence_case(text: str) -> str:

@@ -178,6 +178,7 @@ class BasicsForm(forms.Form):
             "currency": found["currency"],
         }
         document.update(definition.with_flight(document, found["starts_at"], found["ends_at"]))
+        document.update(definition.with_runs(document))
 
 
 class NewCampaignForm(forms.Form):

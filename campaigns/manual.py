@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import connection
 
-from campaigns import content
+from campaigns import content, offers
 from campaigns.models import MessageVariant
 from channels.models import Channel
 
@@ -75,6 +75,7 @@ def held_list(channel: Channel, campaign_id: int | None = None) -> Iterator[Held
             prepared[version, variant] = _prepared(version, variant, channel)
         fields = sorted({name for message in prepared.values() if message for name in message.fields})
         values = content.values_of([row[4] for row in rows], fields)
+        granted = offers.given([(row[2], row[4]) for row in rows]) if offers.names_one(fields) else {}
         for (
             attempt_id,
             reference,
@@ -91,7 +92,10 @@ def held_list(channel: Channel, campaign_id: int | None = None) -> Iterator[Held
             subject, text = "", ""
             if message is not None:
                 subject, text, _html, _unsubscribe = message.fill(
-                    values.get(customer, {}), campaign_id=campaign, touch_id=touch, customer_id=customer
+                    values.get(customer, {}) | granted.get((campaign, customer), {}),
+                    campaign_id=campaign,
+                    touch_id=touch,
+                    customer_id=customer,
                 )
             yield Held(reference, attempt_id, name, address or "", subject, text, deadline)
 

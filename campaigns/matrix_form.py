@@ -60,7 +60,7 @@ def tables(document: Mapping[str, Any]) -> list[PhaseTable]:
             phase=phase,
             starts_at=local(phase["starts_at"], zone),
             ends_at=local(phase["ends_at"], zone),
-            rounds=definition.rounds_of(phase, zone),
+            rounds=definition.rounds_of(phase, document),
             rows=[
                 Row(
                     stage.value,
@@ -93,7 +93,7 @@ class Most:
 
 def most_touches(document: Mapping[str, Any]) -> list[Most]:
     """For each stage, all phases and rounds and channels together, and within the cap a person."""
-    rounds = [definition.rounds_of(phase, document["zone"]) for phase in document["phases"]]
+    rounds = [definition.rounds_of(phase, document) for phase in document["phases"]]
     cap = document["person_cap"]
     found = []
     for stage in Stage:

@@ -9,6 +9,7 @@ GROUP = _("Campaigns")
 PLACES = (
     ("campaigns", _("Campaigns"), "campaigns:campaigns", "speakerphone"),
     ("calendar", _("Calendar"), "campaigns:calendar", "calendar"),
+    ("occasions", _("Occasions"), "campaigns:occasions", "gift"),
     ("messages", _("Content library"), "campaigns:messages", "message-2"),
     ("offers", _("Modes and offers"), "campaigns:offers", "discount"),
     ("tasks", _("Tasks"), "campaigns:tasks", "checklist"),

@@ -11,8 +11,8 @@ from django.utils.translation import ngettext
 
 from audiences.models import Segment
 from audiences.vocabulary import Stage
-from campaigns import content, definition, hours
-from campaigns.models import Message, MessageVersion, Plan
+from campaigns import cadence, content, definition, hours
+from campaigns.models import Campaign, Message, MessageVersion, Occasion, Offer, Plan
 from channels import platform_rules
 from channels.models import Channel
 from channels.vocabulary import Observability
@@ -20,7 +20,7 @@ from channels.vocabulary import Observability
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """``step`` is basics, matrix, content, rules or forecast; what is no error is only worth a look."""
+    """``step`` is basics, runs, matrix, content, rules or forecast; what is no error is only worth a look."""
 
     step: str
     text: str
@@ -34,12 +34,14 @@ def missing(document: Mapping[str, Any], *, now: datetime, released: bool = Fals
     )
     return [
         *_basics(document, now, released),
+        *_runs(document),
         *_phases(document),
         *_channels(document, channels),
         *_matrix(document, channels),
         *_platforms(document, channels, now),
         *_money(document, channels),
         *_content(document, channels, now),
+        *_offer(document),
         *_rules(document),
     ]
 
@@ -98,6 +100,83 @@ def _basics(document: Mapping[str, Any], now: datetime, released: bool) -> Itera
         yield Missing(
             "basics", _("Its start lies in the past: it begins as soon as it is approved."), error=False
         )
+
+
+def _runs(document: Mapping[str, Any]) -> Iterator[Missing]:
+    own = document.get("cadence") or {}
+    if document["kind"] == Campaign.Kind.RECURRING:
+        starts_at = definition.as_moment(document["starts_at"])
+        if not own.get("every"):
+            yield Missing("runs", _("Say how often it runs."))
+        elif not own.get("times") and not own.get("until"):
+            yield Missing("runs", _("Say how many times it runs, or until when."))
+        elif starts_at and not cadence.runs(own, starts_at, document["zone"]):
+            yield Missing("runs", _("It never runs: its last day lies before its first."))
+    if not cadence.is_triggered(document):
+        return
+    by = own.get("by")
+    if not by:
+        yield Missing("runs", _("Say what triggers it."))
+    elif by == "occasion":
+        chosen = document.get("occasion")
+        if not chosen or not Occasion.objects.filter(pk=chosen["id"]).exists():
+            yield Missing("runs", _("Choose the occasion that triggers it."))
+    elif by == "event" and not own.get("event"):
+        yield Missing("runs", _("Say which behaviour triggers it."))
+    elif by == "stage" and own.get("stage") not in Stage.values:
+        yield Missing("runs", _("Choose the stage whose newcomers it is for."))
+    if len(document["phases"]) > 1:
+        yield Missing("matrix", _("A triggered campaign has one phase: remove the others."))
+
+
+def _offer(document: Mapping[str, Any]) -> Iterator[Missing]:
+    used = {cell["channel"] for cell in document["matrix"]}
+    ids = [
+        (entry["message"] or {}).get("version_id")
+        for entry in document["channels"]
+        if entry["channel"] in used
+    ]
+    fields = content.fields_of_versions([pk for pk in ids if pk])
+    wanted = {name for name in fields if name in content.OFFER_FIELDS}
+    chosen = document.get("offer")
+    offer = Offer.objects.select_related("brand").filter(pk=chosen["id"]).first() if chosen else None
+    if offer is None:
+        if chosen or wanted:
+            yield Missing(
+                "content", _("Its words name an offer: choose which one."), error=bool(wanted or chosen)
+            )
+        return
+    named = {"name": offer.name}
+    if not wanted:
+        yield Missing(
+            "content",
+            _(
+                "No message names the offer “%(name)s”: write {{offer.code}} or {{offer.value}} into its words."
+            )
+            % named,
+            error=False,
+        )
+    if offer.brand.code != document["brand"]:
+        yield Missing("content", _("The offer “%(name)s” belongs to another brand.") % named)
+    if offer.codes == Offer.Codes.SHARED and not offer.code and "offer.code" in wanted:
+        yield Missing("content", _("The offer “%(name)s” has no code yet.") % named)
+    if offer.codes == Offer.Codes.PERSONAL and not offer.pool.filter(taken_at=None).exists():
+        yield Missing("content", _("The offer “%(name)s” has no free codes: add some.") % named)
+    starts_at, ends_at = (
+        definition.as_moment(document["starts_at"]),
+        definition.as_moment(document["ends_at"]),
+    )
+    if offer.valid_to and starts_at and offer.valid_to <= starts_at:
+        yield Missing("content", _("The offer “%(name)s” is over before the campaign begins.") % named)
+    elif offer.valid_to and ends_at and offer.valid_to < ends_at:
+        yield Missing(
+            "content",
+            _("The offer “%(name)s” ends before the campaign: from then on its messages do not go out.")
+            % named,
+            error=False,
+        )
+    if offer.valid_from and starts_at and offer.valid_from > starts_at:
+        yield Missing("content", _("The offer “%(name)s” is not valid yet when the campaign begins.") % named)
 
 
 def _phases(document: Mapping[str, Any]) -> Iterator[Missing]:
@@ -166,7 +245,7 @@ def _matrix(document: Mapping[str, Any], channels: Mapping[int, Channel]) -> Ite
         begins, ends = definition.as_moment(phase["starts_at"]), definition.as_moment(phase["ends_at"])
         if begins is None or ends is None or cell["touches"] < 2:
             continue
-        length = min(timedelta(days=phase["round_days"] or 10**6), ends - begins)
+        length = min(_round_length(document, phase), ends - begins)
         needed = timedelta(hours=(cell["touches"] - 1) * cell["min_gap_hours"])
         if needed >= length:
             channel = channels.get(cell["channel"])
@@ -184,6 +263,19 @@ def _matrix(document: Mapping[str, Any], channels: Mapping[int, Channel]) -> Ite
                     "length": length // timedelta(hours=1),
                 },
             )
+
+
+def _round_length(document: Mapping[str, Any], phase: Mapping[str, Any]) -> timedelta:
+    own = document.get("cadence") or {}
+    if cadence.is_triggered(document):
+        return cadence.window(own)
+    if cadence.is_recurring(document):
+        starts_at = definition.as_moment(document["starts_at"])
+        spans = (
+            cadence.runs(own | {"times": 1, "until": None}, starts_at, document["zone"]) if starts_at else []
+        )
+        return spans[0][1] - spans[0][0] if spans else timedelta(days=10**6)
+    return timedelta(days=phase["round_days"] or 10**6)
 
 
 def _platforms(

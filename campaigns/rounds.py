@@ -1,17 +1,20 @@
 """Rounds: the windows of a phase to which its frequency targets apply, and the ordinals approved for them.
 
-A round is ``round_days`` calendar days of the campaign's zone, or the whole phase. Numbers run over the
+A round is ``round_days`` calendar days of the campaign's zone, or the whole phase; of a recurring campaign a run
+of it, of a triggered one the n-th time it opens for a person (such a round has no dates of its own). Numbers run over the
 campaign and never move: the n-th round of a phase keeps its number when the phase is moved, shortened or
 lengthened, since touches carry it.
 """
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 
+from campaigns import cadence as cadences
 from campaigns.hours import zone_info
 from campaigns.models import Campaign, Round
 from campaigns.queries import rounds as queries
@@ -48,6 +51,29 @@ def spans_of(
     return found
 
 
+def spans_in(
+    document: Mapping[str, Any],
+    starts_at: dt.datetime,
+    ends_at: dt.datetime,
+    round_days: int | None,
+    flight_starts: dt.datetime | None,
+) -> list[tuple[dt.datetime, dt.datetime]]:
+    """The rounds of a phase of a campaign of any kind. ``document`` needs kind, cadence and zone.
+
+    Runs belong to the phase they begin in. A triggered campaign's rounds all may lie anywhere in the phase.
+    """
+    if cadences.is_triggered(document):
+        return [(starts_at, ends_at)] * cadences.times(document)
+    if cadences.is_recurring(document):
+        begin = flight_starts or starts_at
+        return [
+            (begins, min(ends, ends_at))
+            for begins, ends in cadences.runs(document["cadence"], begin, document["zone"])
+            if starts_at <= begins < ends_at
+        ]
+    return spans_of(starts_at, ends_at, round_days, document["zone"])
+
+
 def number(
     phases: Sequence[tuple[int | None, Sequence[tuple[dt.datetime, dt.datetime]]]],
     known: Iterable[tuple[int, int]],
@@ -80,10 +106,15 @@ def write_rounds(campaign: Campaign, version_number: int, now: dt.datetime | Non
     with transaction.atomic():
         Campaign.objects.select_for_update(of=("self",)).get(pk=campaign.pk)
         phases = list(campaign.phases.order_by("position", "id"))
-        known = Round.objects.filter(campaign=campaign, occasion=None).values_list("phase_id", "number")
+        known = Round.objects.filter(campaign=campaign).values_list("phase_id", "number")
+        told = {"kind": campaign.kind, "cadence": campaign.cadence, "zone": campaign.zone}
+        open_ended = cadences.is_triggered(told)
         wanted = number(
             [
-                (phase.pk, spans_of(phase.starts_at, phase.ends_at, phase.round_days, campaign.zone))
+                (
+                    phase.pk,
+                    spans_in(told, phase.starts_at, phase.ends_at, phase.round_days, campaign.starts_at),
+                )
                 for phase in phases
             ],
             known,
@@ -94,8 +125,9 @@ def write_rounds(campaign: Campaign, version_number: int, now: dt.datetime | Non
                     campaign=campaign,
                     number=span.number,
                     phase=phases[span.phase],
-                    starts_at=span.starts_at,
-                    ends_at=span.ends_at,
+                    starts_at=None if open_ended else span.starts_at,
+                    ends_at=None if open_ended else span.ends_at,
+                    occasion_id=campaign.occasion_id if open_ended else None,
                 )
                 for span in wanted
             ],

@@ -23,6 +23,7 @@ BEAT: dict[str, dict[str, Any]] = {
     "campaigns-sweep": _each("sweep", 20.0),
     "campaigns-orders": _each("follow_orders", 20.0),
     "campaigns-steer": _each("steer", 30.0),
+    "campaigns-open": _each("open_triggered", 60.0),
     "campaigns-admit": _each("admit_joiners", 600.0),
     "campaigns-stages": _each("follow_stages", 300.0),
 }

@@ -11,6 +11,7 @@ from campaigns import (
     employee_tasks,
     exits,
     lifecycle,
+    offers,
     people_tasks,
     polling,
     pressure,
@@ -18,6 +19,7 @@ from campaigns import (
     release,
     responses,
     steering,
+    triggers,
 )
 from campaigns.dispatch import waking
 from campaigns.models import Campaign
@@ -101,8 +103,9 @@ def steer() -> None:
 
 @shared_task
 def follow_orders() -> None:
-    """People who bought leave the campaigns that a conversion ends."""
+    """People who bought leave the campaigns that a conversion ends; orders with a code redeem its offer."""
     exits.from_orders(timezone.now())
+    offers.from_orders(timezone.now())
 
 
 @shared_task
@@ -119,13 +122,24 @@ def bring_policy_into_force() -> None:
 
 @shared_task
 def admit_joiners() -> None:
-    """People who joined the segment of a recurring or triggered campaign become members."""
-    kinds = (Campaign.Kind.RECURRING, Campaign.Kind.TRIGGERED)
-    for campaign in Campaign.objects.filter(state=CampaignState.RUNNING, kind__in=kinds).order_by("pk"):
+    """People who joined the segment of a recurring campaign become members."""
+    running = Campaign.objects.filter(state=CampaignState.RUNNING, kind=Campaign.Kind.RECURRING)
+    for campaign in running.order_by("pk"):
         try:
             release.admit(campaign, timezone.now())
         except PlanError as error:
             log.warning("campaign %s admits nobody: %s", campaign.pk, error)
+
+
+@shared_task
+def open_triggered() -> None:
+    """Triggered campaigns open for the people whose time has come."""
+    running = Campaign.objects.filter(state=CampaignState.RUNNING, kind=Campaign.Kind.TRIGGERED)
+    for campaign in running.order_by("pk"):
+        try:
+            triggers.look(campaign, timezone.now())
+        except PlanError as error:
+            log.warning("campaign %s opens for nobody: %s", campaign.pk, error)
 
 
 @shared_task

@@ -16,10 +16,10 @@ from django.db.models import Max
 from django.utils.translation import gettext as _
 
 from audiences.models import Segment
-from campaigns import definition
+from campaigns import cadence, definition, occasions
 from campaigns.definition import DefinitionError, Document
 from campaigns.differences import differences
-from campaigns.models import Campaign, CampaignVersion, Message, Plan
+from campaigns.models import Campaign, CampaignVersion, Message, Occasion, Offer, Plan
 from campaigns.vocabulary import CampaignState
 
 RELEASED = (CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.PAUSED)
@@ -27,6 +27,7 @@ RELEASED = (CampaignState.SCHEDULED, CampaignState.RUNNING, CampaignState.PAUSED
 FIXED_AFTER_RELEASE = {
     "brand",
     "kind",
+    "occasion",
     "currency",
     "zone",
     "starts_at",
@@ -84,7 +85,7 @@ def holding(campaign: Campaign) -> Document:
 
 
 def refreshed(document: Mapping[str, Any]) -> Document:
-    """The document with its segment's rule and its messages' words as they are now.
+    """The document with its segment's rule, its occasion, its offer and its messages' words as they are now.
 
     A message keeps the version it was chosen with: a newer one is taken up by choosing it.
     """
@@ -94,6 +95,10 @@ def refreshed(document: Mapping[str, Any]) -> Document:
         fresh["segment"] = definition.segment_entry(segment)
     ids = [entry["message"]["id"] for entry in document["channels"] if entry.get("message")]
     messages = Message.objects.in_bulk(ids)
+    if document.get("occasion"):
+        fresh["occasion"] = occasions.entry(Occasion.objects.filter(pk=document["occasion"]["id"]).first())
+    if document.get("offer"):
+        fresh["offer"] = definition.offer_entry(Offer.objects.filter(pk=document["offer"]["id"]).first())
     fresh["channels"] = [
         {**entry, "message": _message(entry.get("message"), messages)} for entry in document["channels"]
     ]
@@ -147,6 +152,8 @@ def save(campaign: Campaign, document: Document, user: AbstractUser, now: dateti
         return
     current = holding(campaign)
     fixed = [name for name in FIXED_AFTER_RELEASE if _bare(document.get(name)) != _bare(current.get(name))]
+    wanted, held = document.get("cadence") or {}, current.get("cadence") or {}
+    fixed += [name for name in cadence.FIXED if (wanted.get(name) or None) != (held.get(name) or None)]
     if fixed:
         raise DefinitionError(
             _(

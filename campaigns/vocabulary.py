@@ -92,6 +92,7 @@ class Cause(models.TextChoices):
     REFUSED = "refused", _("Refused by the provider")
     BOUNCED = "bounced", _("Bounced")
     CONTENT = "content", _("No approved content")
+    OFFER = "offer", _("Offer used up, over, or redeemed already")
     # Released: let go by rule, which is no gap.
     SILENCE = "silence", _("Silence")
     EXIT = "exit", _("Exit")
@@ -133,6 +134,7 @@ OWNER_OF: dict[str, Owner] = {
     Cause.CAP: Owner.CAMPAIGN,
     Cause.PRICE: Owner.CAMPAIGN,
     Cause.CONTENT: Owner.CAMPAIGN,
+    Cause.OFFER: Owner.CAMPAIGN,
     Cause.DEADLINE: Owner.CAMPAIGN,
     Cause.PLATFORM_RULE: Owner.CHANNEL,
     Cause.CHANNEL_STOPPED: Owner.CHANNEL,

@@ -97,6 +97,7 @@ class BehaviourEvent(models.Model):
         )
         indexes = (
             models.Index(fields=("customer", "kind", "occurred_at"), name="behaviour_by_customer"),
+            models.Index(fields=("kind", "received_at"), name="behaviour_by_kind"),
             # Who came by a link that bears its name (utm_content).
             models.Index(
                 KeyTextTransform("utm_content", "attributes"),

@@ -41,6 +41,7 @@ class Customer(models.Model):
     name = models.CharField(_("name"), max_length=200, blank=True)
     name_sort = models.CharField(max_length=200, blank=True, editable=False)  # pinyin order: no ICU here
     gender = models.CharField(_("gender"), max_length=8, blank=True, choices=Gender)
+    # In the digits of its calendar: a lunar 1990-08-15 is the 15th of the eighth lunar month.
     birth_date = models.DateField(_("birth date"), null=True, blank=True)
     birth_calendar = models.CharField(
         _("birth calendar"), max_length=8, choices=BirthCalendar, default=BirthCalendar.SOLAR
@@ -71,6 +72,12 @@ class Customer(models.Model):
             ),
             models.Index(fields=("name_sort", "id"), name="customer_by_name"),
             models.Index(fields=("bucket",), name="customer_by_bucket"),
+            # Whose birthday is on a day: one of some hundred dates of birth.
+            models.Index(
+                fields=("birth_date",),
+                name="customer_by_birth_date",
+                condition=models.Q(birth_date__isnull=False),
+            ),
         )
         constraints = (
             models.CheckConstraint(

@@ -123,7 +123,7 @@ class Campaigns(Guarded, generics.ListAPIView[Campaign]):
         entered.setdefault("zone", settings.TIME_ZONE)
         entered.setdefault("currency", settings.DEFAULT_CURRENCY)
         if not entered["phases"]:
-            entered = _with_one_phase(entered)
+            entered = _with_one_phase(definition.with_runs(entered))
         try:
             campaign = versions.create(entered, request.user)  # type: ignore[arg-type]
         except definition.DefinitionError as error:
@@ -166,6 +166,8 @@ class OneCampaign(Guarded, APIView):
             with versions.editing(pk, request.user, timezone.now()) as (_campaign, document):  # type: ignore[arg-type]
                 # What the caller does not say about money, brand and zone stays as it is.
                 document.update(plain(asked.validated_data))
+                if asked.validated_data.keys() & {"cadence", "starts_at"}:
+                    document.update(definition.with_runs(document))
         except versions.NotEditable as error:
             raise Conflict(str(error)) from error
         except definition.DefinitionError as error:

@@ -11,8 +11,8 @@ from rest_framework import serializers
 
 from audiences.models import Brand, Segment
 from audiences.vocabulary import ResponseKind, Stage
-from campaigns import definition
-from campaigns.models import Campaign, Message
+from campaigns import cadence, definition, occasions
+from campaigns.models import Campaign, Message, Occasion, Offer
 from channels.models import Channel
 
 MONEY: dict[str, Any] = {"max_digits": 18, "decimal_places": 4, "min_value": Decimal(0)}
@@ -30,6 +30,55 @@ class SegmentEntry(serializers.Serializer[Any]):
     rule = serializers.JSONField(
         read_only=True, allow_null=True, help_text="As it was when this document was read."
     )
+
+
+class CadenceEntry(serializers.Serializer[Any]):
+    """How it runs: of a recurring campaign ``every``, ``unit`` and ``times`` or ``until``; of a triggered one ``by``…"""
+
+    every = serializers.IntegerField(min_value=1, max_value=366, required=False)
+    unit = serializers.ChoiceField(choices=[unit for unit, _label in cadence.UNITS], required=False)
+    times = serializers.IntegerField(
+        min_value=1, max_value=cadence.MOST_RUNS, required=False, allow_null=True
+    )
+    until = serializers.DateField(required=False, allow_null=True, help_text="The last day a run may begin.")
+    days = serializers.IntegerField(
+        min_value=1, max_value=366, required=False, allow_null=True, help_text="How long a run lasts."
+    )
+    by = serializers.ChoiceField(choices=[by for by, _label in cadence.BY], required=False)
+    event = serializers.CharField(max_length=40, required=False, allow_blank=True)
+    stage = serializers.ChoiceField(choices=Stage.choices, required=False, allow_blank=True)
+    wait_hours = serializers.IntegerField(min_value=0, max_value=8760, required=False)
+    window_days = serializers.IntegerField(min_value=1, max_value=366, required=False)
+    most = serializers.IntegerField(
+        min_value=1, max_value=cadence.MOST_TIMES, required=False, help_text="Times a person, at most."
+    )
+    apart_days = serializers.IntegerField(min_value=0, max_value=3650, required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs.get("times") and attrs.get("until"):
+            raise serializers.ValidationError({"until": _("Say how many times, or the last day; not both.")})
+        return attrs
+
+
+class OccasionEntry(serializers.Serializer[Any]):
+    id = serializers.IntegerField()
+    name = serializers.CharField(read_only=True)
+    kind = serializers.CharField(read_only=True)
+    rule = serializers.JSONField(read_only=True)
+    lead_days = serializers.IntegerField(read_only=True)
+    segment = serializers.IntegerField(read_only=True, allow_null=True)
+
+
+class OfferEntry(serializers.Serializer[Any]):
+    id = serializers.IntegerField()
+    name = serializers.CharField(read_only=True)
+    kind = serializers.CharField(read_only=True)
+    value = serializers.CharField(read_only=True)
+    codes = serializers.CharField(read_only=True)
+    code = serializers.CharField(read_only=True)
+    cost = serializers.CharField(read_only=True)
+    valid_from = serializers.CharField(read_only=True, allow_null=True)
+    valid_to = serializers.CharField(read_only=True, allow_null=True)
 
 
 class PhaseEntry(serializers.Serializer[Any]):
@@ -114,6 +163,9 @@ class DocumentSerializer(serializers.Serializer[Any]):
     name = serializers.CharField(max_length=160)
     brand = serializers.SlugField(required=False, help_text="Code of the brand; the first one when left out.")
     kind = serializers.ChoiceField(choices=Campaign.Kind.choices, default=Campaign.Kind.ONE_OFF)
+    cadence = CadenceEntry(required=False, default=dict)
+    occasion = OccasionEntry(required=False, allow_null=True, default=None)
+    offer = OfferEntry(required=False, allow_null=True, default=None)
     goal = serializers.CharField(required=False, allow_blank=True, default="")
     segment = SegmentEntry(required=False, allow_null=True, default=None)
     starts_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
@@ -177,6 +229,16 @@ class DocumentSerializer(serializers.Serializer[Any]):
             raise serializers.ValidationError({"id": _("There is no segment %(id)s.") % {"id": entry["id"]}})
         return entry
 
+    def validate_occasion(self, entry: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        if entry and not Occasion.objects.filter(pk=entry["id"]).exists():
+            raise serializers.ValidationError({"id": _("There is no occasion %(id)s.") % {"id": entry["id"]}})
+        return entry
+
+    def validate_offer(self, entry: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        if entry and not Offer.objects.filter(pk=entry["id"]).exists():
+            raise serializers.ValidationError({"id": _("There is no offer %(id)s.") % {"id": entry["id"]}})
+        return entry
+
     def validate_channels(self, entries: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         known = set(
             Channel.objects.filter(pk__in=[entry["channel"] for entry in entries]).values_list(
@@ -226,6 +288,25 @@ def _segment(value: Mapping[str, Any] | None) -> Any:
     return definition.segment_entry(Segment.objects.get(pk=value["id"])) if value else None
 
 
+def _occasion(value: Mapping[str, Any] | None) -> Any:
+    return occasions.entry(Occasion.objects.get(pk=value["id"])) if value else None
+
+
+def _offer(value: Mapping[str, Any] | None) -> Any:
+    return definition.offer_entry(Offer.objects.get(pk=value["id"])) if value else None
+
+
+def _cadence(value: Mapping[str, Any]) -> Any:
+    """What was said, with the usual values of a cadence of its sort for what was not."""
+    told = {name: part.isoformat() if isinstance(part, dt.date) else part for name, part in value.items()}
+    if "by" in told:
+        return cadence.TRIGGER | told
+    if "every" in told:
+        usual = {"unit": "week", "times": None, "until": None, "days": None}
+        return usual | told
+    return told
+
+
 def _phases(value: list[Mapping[str, Any]]) -> Any:
     return [{"id": None} | {name: _as_is(part) for name, part in entry.items()} for entry in value]
 
@@ -269,6 +350,9 @@ def _arms(value: list[Mapping[str, Any]]) -> Any:
 
 SHAPES: dict[str, Callable[[Any], Any]] = {
     "segment": _segment,
+    "cadence": _cadence,
+    "occasion": _occasion,
+    "offer": _offer,
     "phases": _phases,
     "channels": _channels,
     "matrix": _cells,

@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, inline_serializer
 from rest_framework import generics, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -15,9 +15,9 @@ from rest_framework.views import APIView
 
 from audiences.models import Brand
 from audiences.vocabulary import Medium
-from campaigns import content, library
+from campaigns import content, library, offers
 from campaigns.api.campaigns import Conflict, Guarded
-from campaigns.models import Message, MessageVariant, MessageVersion, Mode, Offer
+from campaigns.models import Message, MessageVariant, MessageVersion, Mode, Offer, OfferCode
 from channels.models import Channel
 
 
@@ -169,6 +169,9 @@ class OfferSerializer(serializers.ModelSerializer[Offer]):
             "brand",
             "mode",
             "name",
+            "kind",
+            "value",
+            "codes",
             "code",
             "terms",
             "stock",
@@ -184,6 +187,11 @@ class OfferSerializer(serializers.ModelSerializer[Offer]):
         ends = attrs.get("valid_to", getattr(self.instance, "valid_to", None))
         if begins and ends and ends <= begins:
             raise serializers.ValidationError({"valid_to": _("It must end after it starts.")})
+        if self.instance is not None:
+            changed = [name for name, value in attrs.items() if getattr(self.instance, name) != value]
+            problem = offers.refusal(self.instance, changed)
+            if problem:
+                raise serializers.ValidationError({"detail": problem})
         return attrs
 
 
@@ -199,3 +207,46 @@ class OneOffer(Guarded, generics.RetrieveUpdateAPIView[Offer]):
     serializer_class = OfferSerializer
     queryset = Offer.objects.select_related("brand", "mode")
     http_method_names = ("get", "patch", "head", "options")
+
+
+class CodesSerializer(serializers.Serializer[Any]):
+    """Codes that the shop knows, or how many to make."""
+
+    codes = serializers.ListField(child=serializers.CharField(max_length=80), required=False, default=list)
+    make = serializers.IntegerField(min_value=1, max_value=offers.MOST_AT_ONCE, required=False)
+    prefix = serializers.CharField(max_length=20, required=False, allow_blank=True, default="")
+
+
+class OfferCodeSerializer(serializers.ModelSerializer[OfferCode]):
+    class Meta:
+        model = OfferCode
+        fields = ("id", "code", "taken_at")
+
+
+class OfferCodes(Guarded, generics.ListAPIView[OfferCode]):
+    """The codes of an offer that gives each person one of their own."""
+
+    serializer_class = OfferCodeSerializer
+    queryset = OfferCode.objects.none()
+
+    def get_queryset(self) -> QuerySet[OfferCode]:
+        return OfferCode.objects.filter(offer_id=self.kwargs.get("pk", 0)).order_by("-id")
+
+    @extend_schema(
+        operation_id="offers_codes_create",
+        request=CodesSerializer,
+        responses={201: inline_serializer("CodesAdded", {"added": serializers.IntegerField()})},
+    )
+    def post(self, request: Request, pk: int) -> Response:
+        """Add codes; those that are there already are passed over."""
+        found = get_object_or_404(Offer, pk=pk)
+        asked = CodesSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        entered = asked.validated_data
+        try:
+            added = offers.add_codes(found, entered["codes"])
+            if entered.get("make"):
+                added += offers.make_codes(found, entered["make"], entered["prefix"])
+        except offers.OfferError as error:
+            raise serializers.ValidationError({"detail": str(error)}) from error
+        return Response({"added": added}, status=status.HTTP_201_CREATED)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from campaigns import content, employee_tasks
+from campaigns import content, employee_tasks, offers
 from campaigns.dispatch.claiming import Claim
 from campaigns.dispatch.sending import Sending
 from campaigns.models import MessageVariant
@@ -84,11 +84,22 @@ def worded(
     prepared = {row.touch_id: words.of(row.message_version_id, row.variant) for row in batch}
     fields = sorted({name for message in prepared.values() if message for name in message.fields})
     values = content.values_of([row.customer_id for row in batch], fields)
+    granted = _granted(prepared, batch, fields, now)
     senders = _senders(sending, batch)
     outgoing, gaps = [], []
     for row in batch:
         message = prepared[row.touch_id]
         known = values.get(row.customer_id, {})
+        if granted is not None and message is not None and offers.names_one(message.fields):
+            offer = granted.get((row.campaign_id, row.customer_id))
+            if offer is None:
+                gaps.append(
+                    Told(
+                        row.campaign_id, row.attempt_id or 0, "refused", now, code="offer", cause=Cause.OFFER
+                    )
+                )
+                continue
+            known = known | offer
         sender, employee_id = senders.get(row.identity_id or 0, ("", 0))
         try:
             if message is None:
@@ -120,6 +131,23 @@ def worded(
             )
         )
     return outgoing, gaps
+
+
+def _granted(
+    prepared: Mapping[int, content.PreparedMessage | None],
+    batch: Sequence[Decided],
+    fields: Sequence[str],
+    now: datetime,
+) -> dict[tuple[int, int], dict[str, str]] | None:
+    """What each person of the batch is offered, granted before the call; None where no message names an offer."""
+    if not offers.names_one(fields):
+        return None
+    asked = [
+        offers.Asked(row.campaign_id, row.customer_id, row.touch_id)
+        for row in batch
+        if (message := prepared[row.touch_id]) is not None and offers.names_one(message.fields)
+    ]
+    return steadily(lambda: offers.grant(asked, now))
 
 
 def reserved(

@@ -6,10 +6,19 @@ from campaigns.models.campaign import (
     Campaign,
     CampaignVersion,
     Occasion,
+    Opening,
     Phase,
     Round,
 )
-from campaigns.models.content import Message, MessageVariant, MessageVersion, Mode, Offer, OfferGrant
+from campaigns.models.content import (
+    Message,
+    MessageVariant,
+    MessageVersion,
+    Mode,
+    Offer,
+    OfferCode,
+    OfferGrant,
+)
 from campaigns.models.dispatch import Clock, DayCount, DispatchClaim
 from campaigns.models.employee_task import EmployeeTask
 from campaigns.models.frequency import (
@@ -57,7 +66,9 @@ __all__ = [
     "MessageVersion",
     "Mode",
     "Occasion",
+    "Opening",
     "Offer",
+    "OfferCode",
     "OfferGrant",
     "PeopleTask",
     "Phase",

@@ -53,6 +53,24 @@ class Campaign(models.Model):
         related_name="campaigns",
         verbose_name=_("segment"),
     )
+    # How it runs; see campaigns.cadence. Empty: once.
+    cadence = models.JSONField(_("how it runs"), default=dict, blank=True)
+    occasion = models.ForeignKey(
+        "campaigns.Occasion",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="campaigns",
+        verbose_name=_("occasion"),
+    )
+    offer = models.ForeignKey(
+        "campaigns.Offer",
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="campaigns",
+        verbose_name=_("offer"),
+    )
     starts_at = models.DateTimeField(_("starts at"), null=True, blank=True)
     ends_at = models.DateTimeField(_("ends at"), null=True, blank=True)
     zone = models.CharField(_("time zone"), max_length=64, default="Asia/Shanghai")
@@ -306,7 +324,12 @@ class Arm(models.Model):
 
 
 class Occasion(models.Model):
-    """A good moment: birthday (solar or lunar), festival, shopping day, anniversary, behaviour."""
+    """A good moment: birthday (solar or lunar), festival, shopping day, anniversary, behaviour.
+
+    ``rule`` by kind (see :mod:`campaigns.occasions`): ``{"calendar": "own|solar|lunar"}`` of birthdays;
+    ``{"calendar": "solar|lunar", "month": 8, "day": 15}`` of festivals and shopping days; ``{"of":
+    "registered|first_order"}`` of anniversaries; ``{"event": "add_to_cart"}`` of behaviours.
+    """
 
     class Kind(models.TextChoices):
         BIRTHDAY = "birthday", _("Birthday")
@@ -317,7 +340,66 @@ class Occasion(models.Model):
 
     name = models.CharField(_("name"), max_length=80, unique=True)
     kind = models.CharField(_("kind"), max_length=14, choices=Kind)
-    rule = models.JSONField(default=dict, blank=True)  # dates, lunar month and day, behaviour kind…
+    rule = models.JSONField(default=dict, blank=True)
+    lead_days = models.SmallIntegerField(
+        _("days before"), default=0, validators=[MinValueValidator(0), MaxValueValidator(60)]
+    )
+    segment = models.ForeignKey(
+        Segment,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        verbose_name=_("customers"),
+    )
+
+    class Meta:
+        ordering = ("name",)
 
     def __str__(self) -> str:
         return self.name
+
+
+class Opening(models.Model):
+    """A time at which a triggered campaign opens, or opened, for a person.
+
+    Noticed ahead (``opened_at`` null), opened when ``opens_at`` has come: ``round`` is the how-manieth time it is
+    for this person, or null where it was passed over, for ``reason``. ``key`` tells one occurrence from another:
+    the day of the occasion, the event's id. What was there before the release has the reason ``before``.
+    """
+
+    class Reason(models.TextChoices):
+        BEFORE = "before", _("It was so before the campaign began")
+        LATE = "late", _("Its time was over")
+        OFTEN = "often", _("The campaign came often enough")
+        AUDIENCE = "audience", _("Not in the audience then")
+        LEFT = "left", _("Has left the campaign")
+
+    campaign = models.ForeignKey(Campaign, on_delete=models.CASCADE, related_name="openings")
+    customer_id = models.BigIntegerField()
+    key = models.CharField(max_length=80)
+    opens_at = models.DateTimeField()
+    opened_at = models.DateTimeField(null=True, blank=True)
+    round = models.SmallIntegerField(null=True, blank=True)
+    reason = models.CharField(max_length=8, blank=True, choices=Reason)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=("campaign", "customer_id", "key"), name="an_occurrence_opens_a_campaign_once"
+            ),
+            models.UniqueConstraint(
+                fields=("campaign", "customer_id", "round"), name="a_person_has_a_round_once"
+            ),
+        )
+        indexes = (
+            models.Index(
+                fields=("campaign", "opens_at"),
+                name="opening_to_come",
+                condition=models.Q(opened_at__isnull=True),
+            ),
+            models.Index(fields=("customer_id",), name="opening_by_customer"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.campaign_id}:{self.customer_id} {self.key}"

@@ -82,9 +82,24 @@ class Mode(models.Model):
 class Offer(models.Model):
     """Terms, stock, validity, funder and codes 优惠; one person gets it once over all channels."""
 
+    class Kind(models.TextChoices):
+        COUPON = "coupon", _("Coupon")
+        DISCOUNT = "discount", _("Discount")
+        GIFT = "gift", _("Gift")
+        POINTS = "points", _("Points")
+        OTHER = "other", _("Other")
+
+    class Codes(models.TextChoices):
+        NONE = "none", _("No code")
+        SHARED = "shared", _("One code for all")
+        PERSONAL = "personal", _("A code of each person's own")
+
     brand = models.ForeignKey(Brand, on_delete=models.PROTECT, related_name="+")
     mode = models.ForeignKey(Mode, null=True, blank=True, on_delete=models.PROTECT, related_name="offers")
     name = models.CharField(_("name"), max_length=120)
+    kind = models.CharField(_("kind"), max_length=10, choices=Kind, default=Kind.COUPON)
+    value = models.CharField(_("what the person gets"), max_length=80, blank=True)
+    codes = models.CharField(_("codes"), max_length=10, choices=Codes, default=Codes.SHARED)
     code = models.CharField(_("code"), max_length=80, blank=True)
     terms = models.TextField(_("terms"), blank=True)
     stock = models.BigIntegerField(_("stock"), null=True, blank=True)
@@ -99,6 +114,23 @@ class Offer(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class OfferCode(models.Model):
+    """A code of an offer that gives each person one of their own; ``taken_at`` is set once it is given."""
+
+    offer = models.ForeignKey(Offer, on_delete=models.CASCADE, related_name="pool")
+    code = models.CharField(max_length=80)
+    taken_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("offer", "code"), name="a_code_is_in_an_offer_once"),)
+        indexes = (
+            models.Index(fields=("offer", "id"), name="code_free", condition=models.Q(taken_at__isnull=True)),
+        )
+
+    def __str__(self) -> str:
+        return self.code
 
 
 class OfferGrant(models.Model):
@@ -116,6 +148,10 @@ class OfferGrant(models.Model):
     class Meta:
         constraints = (
             models.UniqueConstraint(fields=("offer", "customer", "turn"), name="a_person_gets_an_offer_once"),
+        )
+        indexes = (
+            models.Index(fields=("code",), name="grant_by_code", condition=~models.Q(code="")),
+            models.Index(fields=("campaign_id",), name="grant_by_campaign"),
         )
 
     def __str__(self) -> str:

@@ -8,7 +8,7 @@ from django.contrib.auth.models import AbstractUser
 from django.db import transaction
 
 from audiences.models import Job
-from campaigns import definition
+from campaigns import cadence, definition
 from campaigns.models import Campaign, Plan, PlanCell
 from campaigns.planner import figures, work
 from campaigns.planner.errors import PlanError
@@ -45,6 +45,8 @@ def make_plan(
     try:
         # Of a released campaign only what a change adds is open; what members have is kept, and counted.
         released = campaign.plans.filter(state=Plan.State.RELEASED).exists()
+        # A triggered one is forecast for those who are still to be triggered.
+        released = released and not cadence.is_triggered(document)
         whom = work.MEMBERS if released else work.EVERYBODY
         outcome = work.compute(campaign, now=now, document=document, report=report, whom=whom)
     except PlanError as error:

@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 
 from audiences.models import Segment
 from audiences.vocabulary import Purpose, Stage
+from campaigns import cadence as cadences
 from campaigns import content, definition, rounds
 from campaigns.models import Campaign, ChannelPlan, Round
 from campaigns.planner.errors import PlanError
@@ -98,9 +99,14 @@ class Spec:
 
     def approved(self) -> list[Approved]:
         """How many touches of each channel, round and stage there may be."""
+        rounds_of_cells: dict[int, list[int]] = {}
+        if cadences.is_triggered(self.document):  # planned for one time, and the others hold their money too
+            known = [span.number for span in round_spans(self.campaign, self.document)]
+            rounds_of_cells = {cell.round: known for cell in self.cells}
         return [
-            Approved(self.channels[cell.channel].id, cell.round, stage, n)
+            Approved(self.channels[cell.channel].id, number, stage, n)
             for cell in self.cells
+            for number in rounds_of_cells.get(cell.round, [cell.round])
             for stage, n in zip(STAGES, cell.touches, strict=True)
             if n
         ]
@@ -109,8 +115,16 @@ class Spec:
         return max(self.now, cell.starts_at)
 
 
-def read(campaign: Campaign, now: dt.datetime, document: Mapping[str, Any] | None = None) -> Spec:
-    """The spec of a campaign, or of another definition of it. Raises :class:`PlanError`."""
+def read(
+    campaign: Campaign,
+    now: dt.datetime,
+    document: Mapping[str, Any] | None = None,
+    window: "Window | None" = None,
+) -> Spec:
+    """The spec of a campaign, or of another definition of it; of a triggered one as it opens for some people.
+
+    Raises :class:`PlanError`.
+    """
     document = definition.read(campaign) if document is None else document
     if not document["segment"]:
         raise PlanError(_("Choose whom the campaign is for: it has no segment."))
@@ -118,7 +132,7 @@ def read(campaign: Campaign, now: dt.datetime, document: Mapping[str, Any] | Non
     if segment is None:
         raise PlanError(_("The campaign's segment no longer exists: choose another one."))
     channels = _channels(campaign, document)
-    cells = _cells(campaign, document, channels)
+    cells = _cells(campaign, document, channels, window)
     ends_at = definition.as_moment(document["ends_at"])
     if ends_at is None:
         raise PlanError(_("Say when the campaign starts and when it ends."))
@@ -223,9 +237,14 @@ def _channels(campaign: Campaign, document: Mapping[str, Any]) -> tuple[PlannedC
 
 
 def _cells(
-    campaign: Campaign, document: Mapping[str, Any], channels: Sequence[PlannedChannel]
+    campaign: Campaign,
+    document: Mapping[str, Any],
+    channels: Sequence[PlannedChannel],
+    window: "Window | None",
 ) -> tuple[Cell, ...]:
     spans = round_spans(campaign, document)
+    if cadences.is_triggered(document):
+        spans = _opened(spans, window)
     if not spans:
         raise PlanError(_("Add a phase: the matrix says how often whom to contact in it."))
     matrix: dict[tuple[int, int], dict[str, tuple[int, int]]] = {}
@@ -259,6 +278,28 @@ def round_spans(campaign: Campaign, document: Mapping[str, Any]) -> list[RoundSp
         begins, ends = definition.as_moment(phase["starts_at"]), definition.as_moment(phase["ends_at"])
         if begins is None or ends is None:
             raise PlanError(_("Phase “%(name)s” has no dates yet.") % {"name": phase["name"]})
-        phases.append((phase.get("id"), rounds.spans_of(begins, ends, phase["round_days"], document["zone"])))
-    known = Round.objects.filter(campaign=campaign, occasion=None).values_list("phase_id", "number")
+        flight = definition.as_moment(document["starts_at"])
+        phases.append((phase.get("id"), rounds.spans_in(document, begins, ends, phase["round_days"], flight)))
+    known = Round.objects.filter(campaign=campaign).values_list("phase_id", "number")
     return rounds.number(phases, known)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A triggered campaign open for some people: for the n-th time, half open in time."""
+
+    turn: int  # from 1
+    starts_at: dt.datetime
+    ends_at: dt.datetime
+
+
+def _opened(spans: Sequence[RoundSpan], window: Window | None) -> list[RoundSpan]:
+    """The one round a triggered campaign is planned for: the first one over the whole flight, or a window's."""
+    if not spans:
+        return []
+    if window is None:
+        return [spans[0]]
+    if window.turn > len(spans):
+        return []
+    own = spans[window.turn - 1]
+    return [replace(own, starts_at=window.starts_at, ends_at=min(window.ends_at, own.ends_at))]

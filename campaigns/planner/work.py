@@ -10,10 +10,22 @@ import numpy as np
 from django.utils.translation import gettext as _
 from numpy.typing import NDArray
 
+from campaigns import cadence as cadences
 from campaigns import definition
 from campaigns.models import Campaign
 from campaigns.planner import calendar as calendars
-from campaigns.planner import choice, cost, limits, people, prices, response_model, schedule, spec, targets
+from campaigns.planner import (
+    choice,
+    cost,
+    expecting,
+    limits,
+    people,
+    prices,
+    response_model,
+    schedule,
+    spec,
+    targets,
+)
 from campaigns.planner import given as givens
 from campaigns.planner.calendar import Calendar
 from campaigns.planner.causes import CODE
@@ -67,8 +79,13 @@ def compute(
     document: Mapping[str, Any] | None = None,
     report: Report | None = None,
     whom: str = EVERYBODY,
+    window: spec.Window | None = None,
+    only: Sequence[int] | None = None,
 ) -> Outcome:
     """Plan a campaign for its segment, or for those of it who join late, or for its members.
+
+    A triggered campaign is planned for ``only`` those it opens for, in their ``window``; its forecast for those who
+    will be triggered in the flight, as far as that can be known.
 
     For the latter two what the campaign has spent, holds and takes is gone; members keep what they have. The
     first and its members leave late joiners the share of the budgets that is kept for them.
@@ -76,17 +93,19 @@ def compute(
     begun = time.monotonic()
     tell = report or (lambda _done, _total, _step: None)
     tell(0, STEPS, _("Reading the audience"))
-    plan = spec.read(campaign, now, document)
+    plan = spec.read(campaign, now, document, window)
     audience = people.audience_sql(plan.segment)
+    if window is None and cadences.is_triggered(plan.document):
+        audience = expecting.audience(plan, audience)
     if whom == LATE_JOINERS:
         audience = queries.without_members(audience, campaign.pk)
     elif whom == MEMBERS:
         audience = queries.members(campaign.pk)
     committed = {} if whom == EVERYBODY else queries.committed(campaign.pk, plan.approved())
-    if whom != LATE_JOINERS:
+    if whom != LATE_JOINERS and window is None:
         plan = spec.less_joiners(plan)
     plan = spec.less_committed(plan, committed)
-    everybody = people.fetch(plan, audience)
+    everybody = people.fetch(plan, audience, only)
     if whom == MEMBERS:
         everybody = givens.as_at_entry(plan, everybody)
         given = givens.read(plan, everybody)
@@ -135,7 +154,7 @@ def compute(
         cause=cause.astype(np.uint8),
         given=given,
         committed=committed,
-        standing=queries.standing(campaign.pk) if whom == MEMBERS else {},
+        standing=queries.standing(campaign.pk) if whom == MEMBERS and window is None else {},
         certificates=choice.bounds(chosen, more),
         prices=prices.told(plan, chosen, more),
         input_hash=_hash(plan, everybody, wanted, calendar, costs, model, contacts),

@@ -6,6 +6,7 @@ once: a second one, by a second click or a worker that was taken for dead, finds
 returns their number. One that is killed leaves nothing that anybody sees, and is begun again.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,15 +14,18 @@ from django.conf import settings
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from campaigns import versions
-from campaigns.models import Budget, Campaign, Plan
+from campaigns import cadence, versions
+from campaigns.definition import Document
+from campaigns.models import Budget, Campaign, Opening, Plan
 from campaigns.planner import plan as plans
-from campaigns.planner import work
+from campaigns.planner import spec, work
 from campaigns.planner.errors import PlanError
-from campaigns.planner.spec import STAGES, Spec
+from campaigns.planner.people import audience_sql
+from campaigns.planner.spec import STAGES, Spec, Window
 from campaigns.planner.work import Outcome, Report
 from campaigns.queries import binary
 from campaigns.queries import release as queries
+from campaigns.queries import triggers as triggered
 from campaigns.release import partitions, rows
 from campaigns.vocabulary import CampaignState
 
@@ -44,6 +48,12 @@ def release(campaign: Campaign, plan: Plan, *, now: datetime, report: Report | N
     with queries.hold(campaign.pk):
         if _is_released(campaign):
             return Released(*queries.written(campaign.pk))
+        document = versions.holding(campaign)
+        if cadence.is_triggered(document):
+            with transaction.atomic():
+                _keep(campaign, plan, now)
+                _remember(campaign, document, now)
+            return Released(0, 0, 0, 0)  # members come one by one, as it opens for them
         partitions.drop_leftovers(campaign.pk)
         filled = _filled(campaign)
         if filled is None:
@@ -61,6 +71,21 @@ def release(campaign: Campaign, plan: Plan, *, now: datetime, report: Report | N
             del outcome
         partitions.attach(campaign.pk, report, lambda: _keep(campaign, filled, now))
         return Released(*queries.written(campaign.pk))
+
+
+def _remember(campaign: Campaign, document: Document, now: datetime) -> None:
+    """Who is in the stage or in the audience already does not come to it."""
+    present = present_of(campaign, document)
+    if present:
+        triggered.notice_present(campaign.pk, present, now, now, Opening.Reason.BEFORE)
+
+
+def present_of(campaign: Campaign, document: Document) -> str:
+    """The query of those who are where a triggered campaign waits for people to come; '' for other triggers."""
+    by = document["cadence"].get("by")
+    if by == "stage":
+        return triggered.of_stage(document["cadence"].get("stage") or "")
+    return audience_sql(spec.read(campaign, campaign.created_at, document).segment) if by == "segment" else ""
 
 
 def _write_shared(campaign: Campaign, plan: Plan, outcome: Outcome, now: datetime) -> None:
@@ -88,14 +113,14 @@ def _is_released(campaign: Campaign) -> bool:
     return campaign.plans.filter(state=Plan.State.RELEASED).exists()
 
 
-def _check_approved(spec: Spec) -> None:
+def _check_approved(read: Spec) -> None:
     cells = [
-        (spec.channels[cell.channel].id, cell.round, stage, touches)
-        for cell in spec.cells
+        (read.channels[cell.channel].id, cell.round, stage, touches)
+        for cell in read.cells
         for stage, touches in zip(STAGES, cell.touches, strict=True)
         if touches
     ]
-    missing = queries.count_unapproved(spec.campaign.pk, cells)
+    missing = queries.count_unapproved(read.campaign.pk, cells)
     if missing:
         raise PlanError(
             _(
@@ -155,10 +180,11 @@ def admit(campaign: Campaign, now: datetime) -> Released:
 
     Budgets and places that are taken stay taken. Returns what was added.
     """
+    document = versions.holding(campaign)
     with queries.hold(campaign.pk):
-        if not _is_released(campaign):
+        if not _is_released(campaign) or cadence.is_triggered(document):
             return Released(0, 0, 0, 0)
-        outcome = work.compute(campaign, now=now, document=versions.holding(campaign), whom=work.LATE_JOINERS)
+        outcome = work.compute(campaign, now=now, document=document, whom=work.LATE_JOINERS)
         with transaction.atomic():
             locked = Campaign.objects.select_for_update(of=("self",)).get(pk=campaign.pk)
             if locked.state in OVER or len(outcome.people) == 0:
@@ -178,10 +204,11 @@ def extend(campaign: Campaign, now: datetime) -> Released:
     Members keep stage, arm and zone; targets follow the definition that holds; money and places that are taken
     stay taken. Returns what was added (``targets``: rows written or changed).
     """
+    document = versions.holding(campaign)
     with queries.hold(campaign.pk):
-        if not _is_released(campaign):
-            return Released(0, 0, 0, 0)
-        outcome = work.compute(campaign, now=now, document=versions.holding(campaign), whom=work.MEMBERS)
+        if not _is_released(campaign) or cadence.is_triggered(document):
+            return Released(0, 0, 0, 0)  # a triggered campaign gives what was added from the next time on
+        outcome = work.compute(campaign, now=now, document=document, whom=work.MEMBERS)
         _check_approved(outcome.spec)
         with transaction.atomic():
             locked = Campaign.objects.select_for_update(of=("self",)).get(pk=campaign.pk)
@@ -192,3 +219,39 @@ def extend(campaign: Campaign, now: datetime) -> Released:
             changed = queries.take_targets()
             touches = binary.load("campaigns_touch", rows.TOUCH, rows.touches(outcome, now))
         return Released(0, 0, changed, touches)
+
+
+def open_for(
+    campaign: Campaign,
+    document: Document,
+    window: Window,
+    openings: Sequence[int],
+    customers: Sequence[int],
+    *,
+    known: bool,
+    now: datetime,
+) -> int:
+    """A triggered campaign opens for these people: members (unless they are), targets and touches; how many touches.
+
+    Who cannot be contacted at all any more is passed over. Raises :class:`PlanError`.
+    """
+    with queries.hold(campaign.pk):
+        waiting = Opening.objects.filter(pk__in=openings, opened_at=None).count()
+        if waiting < len(openings) or not _is_released(campaign):
+            return 0  # another worker opened it
+        outcome = work.compute(
+            campaign, now=now, document=document, whom=work.MEMBERS if known else work.LATE_JOINERS,
+            window=window, only=customers,
+        )  # fmt: skip
+        _check_approved(outcome.spec)
+        with transaction.atomic():
+            locked = Campaign.objects.select_for_update(of=("self",)).get(pk=campaign.pk)
+            if locked.state in OVER:
+                return 0
+            triggered.opened(openings, outcome.people.ids.tolist(), window.turn, now)
+            if len(outcome.people) == 0:
+                return 0
+            if not known:
+                binary.load("campaigns_member", rows.MEMBER, rows.members(outcome, now))
+            binary.load("campaigns_member_target", rows.MEMBER_TARGET, rows.member_targets(outcome))
+            return binary.load("campaigns_touch", rows.TOUCH, rows.touches(outcome, now))

@@ -11,8 +11,9 @@ from django.views.decorators.http import require_POST, require_safe
 
 from audiences.access import ANYBODY, Role, has_role, needs
 from audiences.vocabulary import Stage
-from campaigns import approvals, content, definition, differences, lifecycle, versions
+from campaigns import approvals, cadence, content, definition, differences, lifecycle, offers, versions
 from campaigns.models import Approval, Campaign, CampaignVersion, MessageVersion
+from campaigns.planner import expecting
 from campaigns.views import forecast, frame
 from channels.models import Channel
 
@@ -79,6 +80,10 @@ def _version(request: HttpRequest, campaign: Campaign, version: CampaignVersion 
         "plan": version.plan,
         "current": versions.is_current(version) if waits else True,
         "ceiling": definition.ceiling(document),
+        "offer_entry": document.get("offer"),
+        "expecting": expecting.sentence(document),
+        "runs_told": cadence.sentence(document),
+        "offer_most": offers.most(document.get("offer"), version.plan.reach) if version.plan else None,
         **forecast.told(campaign, version.plan),
     }
 
@@ -91,7 +96,7 @@ def summary_matrices(document: dict[str, Any]) -> list[dict[str, Any]]:
             "phase": phase,
             "starts_at": definition.as_moment(phase["starts_at"]),
             "ends_at": definition.as_moment(phase["ends_at"]),
-            "rounds": definition.rounds_of(phase, document["zone"]),
+            "rounds": definition.rounds_of(phase, document),
             "rows": [
                 (
                     stage.label,

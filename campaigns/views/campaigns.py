@@ -18,7 +18,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from audiences.access import ANYBODY, needs
 from audiences.brands import default_brand
-from campaigns import definition, lifecycle, versions
+from campaigns import definition, lifecycle, occasions, versions
 from campaigns.forms import NewCampaignForm
 from campaigns.models import Campaign, ChannelPlan
 from campaigns.views import frame
@@ -168,11 +168,21 @@ def calendar(request: HttpRequest) -> HttpResponse:
         {
             "first": first,
             "bars": bars,
+            "occasions": _occasions(first, days),
             "days": [_Day(first.replace(day=n), first.replace(day=n) == today) for n in range(1, days + 1)],
             "previous": (first - dt.timedelta(days=1)).strftime("%Y-%m"),
             "following": following.strftime("%Y-%m"),
         },
     )
+
+
+def _occasions(first: dt.date, days: int) -> list[dict[str, Any]]:
+    """Occasions of the month: for each day a mark, and how many people have it where that differs."""
+    month = [first.replace(day=n) for n in range(1, days + 1)]
+    return [
+        {"occasion": one, "cells": [(day, day in own, own.get(day)) for day in month]}
+        for one, own in occasions.marks(month[0], month[-1])
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,16 +14,16 @@ from django.views.decorators.http import require_safe
 from audiences.access import ANYBODY, needs
 from audiences.models import Segment
 from audiences.vocabulary import Stage
-from campaigns import content, definition, matrix_form, reaches, versions
+from campaigns import content, definition, matrix_form, offers, reaches, versions
 from campaigns.definition import DefinitionError, Document
 from campaigns.forms import BasicsForm, RulesForm, arms_into, percent
 from campaigns.matrix_form import most_touches, tables
-from campaigns.models import Campaign, Message
+from campaigns.models import Campaign, Message, Offer
 from campaigns.views import frame
 from channels.models import Channel
 
 
-def _save(request: HttpRequest, pk: int, change: Callable[[Campaign, Document], None]) -> str:
+def save(request: HttpRequest, pk: int, change: Callable[[Campaign, Document], None]) -> str:
     """Change the document under its lock; what was wrong, or ''."""
     try:
         with versions.editing(pk, request.user, timezone.now()) as (campaign, document):  # type: ignore[arg-type]
@@ -33,12 +33,21 @@ def _save(request: HttpRequest, pk: int, change: Callable[[Campaign, Document], 
     return ""
 
 
-def _answer(request: HttpRequest, pk: int, step: str, problem: str, anchor: str = "") -> HttpResponse:
+def answer(
+    request: HttpRequest,
+    pk: int,
+    step: str,
+    problem: str,
+    anchor: str = "",
+    more: Callable[[Campaign, Document], dict[str, Any]] | None = None,
+) -> HttpResponse:
     """htmx: the panel beside the form, with what is still missing. Otherwise: back to the step."""
     if request.htmx:  # type: ignore[attr-defined]
         campaign = frame.find(pk)
         context = frame.context(request, campaign, step, problem=problem, saved=not problem)
         context |= {"most": most_touches(context["document"])}
+        if more is not None:
+            context |= more(campaign, context["document"])
         return render(request, "campaigns/_saved.html", context, status=422 if problem else 200)
     if problem:
         messages.error(request, problem)
@@ -58,20 +67,20 @@ def basics(request: HttpRequest, pk: int) -> HttpResponse:
             form = BasicsForm(request.POST, document=document)
             entered["form"] = form
             if not form.is_valid():
-                raise DefinitionError(_first_error(form))
+                raise DefinitionError(first_error(form))
             form.into(document)
 
-        problem = _save(request, pk, change)
+        problem = save(request, pk, change)
         if problem and not request.htmx and entered.get("form") is not None:  # type: ignore[attr-defined]
             context = frame.context(request, campaign, "basics", form=entered["form"], problem=problem)
             return render(request, "campaigns/basics.html", context, status=422)
-        return _answer(request, pk, "basics", problem)
+        return answer(request, pk, "basics", problem)
     context = frame.context(request, campaign, "basics")
     context |= {"form": BasicsForm(document=context["document"]), "most": most_touches(context["document"])}
     return render(request, "campaigns/basics.html", context)
 
 
-def _first_error(form: Any) -> str:
+def first_error(form: Any) -> str:
     for name, errors in form.errors.items():
         label = form.fields[name].label if name in form.fields else ""
         return f"{label}: {errors[0]}" if label else str(errors[0])
@@ -100,7 +109,7 @@ def matrix(request: HttpRequest, pk: int) -> HttpResponse:
             elif wanted == "remove_channel":
                 matrix_form.remove_channel(document, int(which))
 
-        return _answer(request, pk, "matrix", _save(request, pk, change), anchor)
+        return answer(request, pk, "matrix", save(request, pk, change), anchor)
     campaign = frame.find(pk)
     context = frame.context(request, campaign, "matrix")
     document = context["document"]
@@ -155,8 +164,12 @@ def words(request: HttpRequest, pk: int) -> HttpResponse:
                         entry = entry | {"message": definition.message_entry(message)}
                 entries.append(entry)
             document["channels"] = entries
+            told = request.POST.get("offer")
+            if told is not None:
+                offer = Offer.objects.filter(pk=int(told)).first() if told.isdecimal() else None
+                document["offer"] = definition.offer_entry(offer)
 
-        return _answer(request, pk, "content", _save(request, pk, change))
+        return answer(request, pk, "content", save(request, pk, change))
     campaign = frame.find(pk)
     context = frame.context(request, campaign, "content")
     document = context["document"]
@@ -191,7 +204,15 @@ def words(request: HttpRequest, pk: int) -> HttpResponse:
                 "problems": content.check(version, channel, today) if version else [],
             }
         )
-    context |= {"cards": cards}
+    plan = campaign.plans.filter(reach__gt=0).first()
+    context |= {
+        "cards": cards,
+        "offers": Offer.objects.filter(brand__code=document["brand"]).order_by("name"),
+        "offer": Offer.objects.filter(pk=(document.get("offer") or {}).get("id") or 0).first(),
+        "offer_most": offers.most(document.get("offer"), plan.reach) if plan else None,
+        "offer_people": plan.reach if plan else 0,
+        "offer_fields": content.OFFER_FIELDS,
+    }
     return render(request, "campaigns/content.html", context)
 
 
@@ -204,11 +225,11 @@ def rules(request: HttpRequest, pk: int) -> HttpResponse:
         def change(_campaign: Campaign, document: Document) -> None:
             form = RulesForm(request.POST, document=document)
             if not form.is_valid():
-                raise DefinitionError(_first_error(form))
+                raise DefinitionError(first_error(form))
             form.into(document)
             arms_into(request.POST, document)
 
-        return _answer(request, pk, "rules", _save(request, pk, change))
+        return answer(request, pk, "rules", save(request, pk, change))
     context = frame.context(request, campaign, "rules")
     document = context["document"]
     context |= {

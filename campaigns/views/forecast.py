@@ -13,9 +13,9 @@ from audiences import jobs
 from audiences.access import ANYBODY, needs
 from audiences.models import Customer, Identity, Job
 from audiences.vocabulary import Stage
-from campaigns import lifecycle_jobs, progress, readiness
+from campaigns import lifecycle_jobs, offers, progress, readiness
 from campaigns.models import Campaign, Plan, Round
-from campaigns.planner import PlanError
+from campaigns.planner import PlanError, expecting
 from campaigns.planner import explain as explain_plan
 from campaigns.views import frame
 from campaigns.vocabulary import OWNER_OF, Cause, Owner
@@ -33,6 +33,10 @@ def forecast(request: HttpRequest, pk: int) -> HttpResponse:
     context = frame.context(
         request, campaign, "forecast", plan=plan, job=running_job(campaign), **told(campaign, plan)
     )
+    offer = context["document"].get("offer")
+    context["offer_entry"] = offer
+    context["offer_most"] = offers.most(offer, plan.reach) if plan else None
+    context["expecting"] = expecting.sentence(context["document"])
     context["problem"] = readiness.plan_problem(plan, context["document"]) if plan else ""
     return render(request, "campaigns/forecast.html", context)
 

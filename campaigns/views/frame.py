@@ -21,6 +21,7 @@ STOPPERS = (Role.MARKETER, Role.APPROVER, Role.CHANNEL_ADMIN, Role.FINANCE)
 
 STEPS = (
     ("basics", _("Basics & audience")),
+    ("runs", _("How it runs")),
     ("matrix", _("Frequency & budgets")),
     ("content", _("Content")),
     ("rules", _("Experiment & rules")),

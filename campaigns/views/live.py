@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from audiences.access import ANYBODY, needs
 from audiences.models import Job
-from campaigns import changes, lifecycle, progress
+from campaigns import changes, lifecycle, offers, progress
 from campaigns.models import Campaign
 from campaigns.views import frame
 
@@ -177,7 +177,9 @@ def review(request: HttpRequest, pk: int) -> HttpResponse:
         else:
             messages.success(request, _("Reviewed. The next campaign starts from what you wrote."))
         return redirect("campaigns:review", pk)
-    context = frame.context(request, campaign, "review", form=form, reports=report_links(pk))
+    context = frame.context(
+        request, campaign, "review", form=form, reports=report_links(pk), offer=offers.standing(campaign)
+    )
     return render(request, "campaigns/review.html", context, status=422 if form.errors else 200)
 
 

@@ -207,6 +207,7 @@ def _editor(request: HttpRequest, found: Message, version: MessageVersion) -> di
         "with_subject": found.medium in content.WITH_SUBJECT,
         "fields": [
             *((_chip(name, fallback), label) for name, (label, _sample, fallback) in content.FIELDS.items()),
+            *((_chip(name), label) for name, (label, _sample) in content.OFFER_FIELDS.items()),
             (_chip("attributes.key", "…"), _("attribute of the customer, by its key")),
             *((_chip(name), label) for name, label in content.ADDRESSES.items()),
         ],

@@ -1,10 +1,9 @@
-"""Contact policy, approval thresholds, modes and offers: what holds over all campaigns."""
+"""Contact policy and approval thresholds: what holds over all campaigns."""
 
 from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -13,11 +12,10 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from audiences.access import ANYBODY, Role, needs
-from audiences.brands import default_brand
 from audiences.vocabulary import Medium
 from campaigns import policy as rules
 from campaigns.forms import CURRENCIES
-from campaigns.models import Approval, ApprovalRule, Mode, Offer, PressureRule
+from campaigns.models import Approval, ApprovalRule, PressureRule
 
 POLICY_MAKERS = (Role.MARKETER, Role.CHANNEL_ADMIN)
 
@@ -139,79 +137,3 @@ def delete_threshold(request: HttpRequest, pk: int) -> HttpResponse:
     get_object_or_404(ApprovalRule, pk=pk).delete()
     messages.success(request, _("The threshold was removed."))
     return redirect("campaigns:policy")
-
-
-# Modes and offers ---------------------------------------------------------------------------------
-
-
-class ModeForm(forms.ModelForm[Mode]):
-    class Meta:
-        model = Mode
-        fields = ("name", "description")
-        widgets = {"description": forms.Textarea(attrs={"rows": 3})}
-
-
-class OfferForm(forms.ModelForm[Offer]):
-    class Meta:
-        model = Offer
-        fields = (
-            "name",
-            "mode",
-            "brand",
-            "code",
-            "terms",
-            "stock",
-            "cost",
-            "funder",
-            "valid_from",
-            "valid_to",
-            "repeatable",
-        )
-        widgets = {
-            "terms": forms.Textarea(attrs={"rows": 3}),
-            "valid_from": forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
-            "valid_to": forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
-        }
-
-    def clean(self) -> dict[str, Any]:
-        found: dict[str, Any] = super().clean() or {}
-        if found.get("valid_from") and found.get("valid_to") and found["valid_to"] <= found["valid_from"]:
-            self.add_error("valid_to", _("It must end after it starts."))
-        if found.get("stock") is not None and found["stock"] < 0:
-            self.add_error("stock", _("Write an amount of 0 or more."))
-        return found
-
-
-@needs(*ANYBODY)
-def offers(request: HttpRequest) -> HttpResponse:
-    """Modes and their offers."""
-    found = (
-        Offer.objects.select_related("mode", "brand")
-        .annotate(granted=Count("grants"))
-        .order_by("mode__name", "name")
-    )
-    return render(request, "campaigns/offers.html", {"modes": Mode.objects.order_by("name"), "offers": found})
-
-
-@needs(Role.MARKETER)
-def mode(request: HttpRequest, pk: int | None = None) -> HttpResponse:
-    """One mode, new or known."""
-    known = get_object_or_404(Mode, pk=pk) if pk else None
-    return _edit(request, ModeForm(request.POST or None, instance=known), _("Mode"), known)
-
-
-@needs(Role.MARKETER)
-def offer(request: HttpRequest, pk: int | None = None) -> HttpResponse:
-    """One offer, new or known."""
-    known = get_object_or_404(Offer, pk=pk) if pk else None
-    initial = {} if known else {"brand": default_brand()}
-    return _edit(request, OfferForm(request.POST or None, instance=known, initial=initial), _("Offer"), known)
-
-
-def _edit(request: HttpRequest, form: Any, label: str, known: Any) -> HttpResponse:
-    if request.method == "POST" and form.is_valid():
-        form.save()
-        messages.success(request, _("Saved."))
-        return redirect("campaigns:offers")
-    context = {"form": form, "label": label, "known": known}
-    return render(request, "campaigns/edit_offer.html", context, status=422 if form.errors else 200)
