@@ -143,7 +143,7 @@ class AdPlatform(BaseVendor):
                     self.check_call(request, given)
                     self._check_limit(bucket or request.path)
                     if request.method != "GET":
-                        fault = self.config.faults.decide(
+                        fault = self.config.faults.decide_call(
                             self.seed, digest(request.path, repr(sorted(given.items(), key=str)))
                         )
                 if fault is Fault.THROTTLE:

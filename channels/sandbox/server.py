@@ -291,6 +291,11 @@ class Sandbox:
                 "market": self.crowd.waiting() if self.crowd else 0,
                 **{name: vendor.waiting() for name, vendor in self.vendors.items()},
             },
+            "faults": {
+                name: dict(side.config.faults.seen)
+                for name, side in sides.items()
+                if side and hasattr(side.config, "faults") and side.config.faults.seen
+            },
             "day": self.crowd.now() if self.crowd else 0.0,
             "ports": self.ports,
             "config": asdict(self.config),

@@ -186,7 +186,7 @@ class Vendor(BaseVendor):
             try:
                 self._let_in(request)
                 if request.method != "GET":
-                    fault = self.config.faults.decide(self.seed, digest(request.path, raw.decode()))
+                    fault = self.config.faults.decide_call(self.seed, digest(request.path, raw.decode()))
                 if fault is Fault.THROTTLE:
                     raise self._exhausted()
                 if fault is Fault.REFUSE:

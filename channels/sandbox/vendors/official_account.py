@@ -137,7 +137,7 @@ class Vendor(BaseVendor):
                 except ValueError:
                     raise _Refused(47001, "data format error") from None
                 if request.path.endswith("/send"):
-                    fault = self.config.faults.decide(self.seed, digest(raw))
+                    fault = self.config.faults.decide_call(self.seed, digest(raw))
                 if fault is Fault.THROTTLE:
                     raise _Refused(45011, "api minute-quota reach limit, must slower, retry next minute")
                 if fault is Fault.REFUSE:

@@ -124,7 +124,7 @@ class Vendor(BaseVendor):
             try:
                 self._check(request)
                 if request.method == "POST":
-                    fault = self.config.faults.decide(
+                    fault = self.config.faults.decide_call(
                         self.seed, f"{asked.get('To')}:{digest(asked.get('Body', ''))}"
                     )
                     status = 201
