@@ -217,6 +217,17 @@ def test_check_reads_the_account(adapter: Adapter) -> None:
 # Flights ------------------------------------------------------------------------------------------
 
 
+def test_accounts_of_one_process_never_call_in_each_others_name(adapter: Adapter, sandbox: Sandbox) -> None:
+    assert adapter.check().ok
+    other = Adapter(microsoft_account(sandbox, account_id="180000009", customer_id="250000009"))
+    with pytest.raises(AdapterError, match="authorized"):
+        other.sync_audience("", "Theirs", people(5), [])
+    assert adapter.sync_audience("", "Ours", people(5), []).done, "with our own token and account"
+    with pytest.raises(AdapterError, match="authorized"):
+        other.sync_audience("", "Theirs", people(5), [])
+    other.close()
+
+
 def test_a_flight_is_set_once_and_sends_only_what_differs(adapter: Adapter, sandbox: Sandbox) -> None:
     audience = adapter.sync_audience("", "F", people(30), []).external_id
     told = adapter.set_flight(flight(f"{BY_AUDIENCE}{audience}"))

@@ -30,20 +30,22 @@ FAULTS = {
     "receipt_early": 0.05, "receipt_shuffle": True,
 }  # fmt: skip
 """Five of a hundred messages or calls fail, three more are asked to come slower; receipts come twice or in disorder."""
-TRIES = 5  # so often a touch is tried before its time; then it waits as it was told
+TRIES = 12  # so often a touch is tried before its time; then it waits as it was told
 # What beat wakes seldom.
 SELDOM = (
     "campaigns.tasks.steer", "channels.tasks.sync_audiences", "channels.tasks.set_flights", "campaigns.tasks.poll",
-    "channels.tasks.sync_employees", "channels.tasks.fetch_reports", "campaigns.tasks.follow_orders",
-    "campaigns.tasks.sweep", "reports.tasks.bring_coverage_up_to_date",
+    "channels.tasks.sync_employees", "campaigns.tasks.follow_orders", "campaigns.tasks.sweep",
 )  # fmt: skip
+EVERY = 2.5  # seconds
+SHOWING = 30.0  # seconds the platforms' reports may take to be what was shown
+REPORTS = "channels.tasks.fetch_reports"
 
 LATER = """
 UPDATE campaigns_touch SET due_at = %(until)s WHERE state = 'planned' AND deferred = '' AND attempts = 0
 """
 AGAIN = """
 UPDATE campaigns_touch SET due_at = %(now)s
-WHERE state = 'planned' AND due_at > %(now)s AND deferred NOT IN ('pressure', 'capacity', 'budget') AND attempts < %(tries)s
+WHERE state = 'planned' AND due_at > %(now)s AND deferred NOT IN ('pressure', 'budget') AND attempts < %(tries)s
   AND id %% %(slices)s = ANY (%(open)s)
 """
 FASTER = "UPDATE channels_channelthrottle SET backoff_until = %(now)s WHERE backoff_until > %(soon)s"
@@ -54,7 +56,7 @@ TRIED = "UPDATE channels_platformaudience SET flight_tried_at = NULL WHERE fligh
 OPEN = """
 SELECT count(*) FILTER (WHERE t.state IN ('claimed', 'held')),
        count(*) FILTER (WHERE t.state = 'planned' AND t.due_at <= %(now)s AND t.deferred <> 'pressure'),
-       count(*) FILTER (WHERE t.state = 'planned' AND t.attempts < %(tries)s AND t.deferred NOT IN ('pressure', 'capacity')),
+       count(*) FILTER (WHERE t.state = 'planned' AND t.attempts < %(tries)s AND t.deferred NOT IN ('pressure', 'budget')),
        count(*) FILTER (WHERE t.state = 'planned'),
        (SELECT count(*) FROM channels_inboxevent WHERE state = 'new'),
        (SELECT count(*) FROM campaigns_attempt WHERE state IN ('recorded', 'unknown')),
@@ -77,7 +79,9 @@ class Families(Torture):
         del self.ports["google_ads_grpc"]  # no side of its own
         self.opened: list[int] = []
         self.faults: dict[str, dict[str, int]] = {}
+        self.platforms: dict[str, dict[str, Any]] = {}
         self._woken = self._looked = 0.0
+        self._showing = True  # reports are asked for at once, so that their calls fail as well
 
     def _start(self) -> None:
         super()._start()
@@ -109,7 +113,7 @@ class Families(Torture):
         return super()._watch_until(looked, deadline)
 
     def _hurry(self) -> None:
-        if time.monotonic() - self._woken < 1.0:
+        if time.monotonic() - self._woken < EVERY:
             return
         self._woken, now = time.monotonic(), timezone.now()
         soon, before = now + dt.timedelta(seconds=1), now - dt.timedelta(seconds=2)
@@ -119,8 +123,8 @@ class Families(Torture):
         with connection.cursor() as cursor:
             for statement in (AGAIN, FASTER, RESTED, TRIED):
                 cursor.execute(statement, params)
-        for name in SELDOM:
-            app.send_task(name, expires=5)
+        for name in (*SELDOM, REPORTS) if self._showing else SELDOM:
+            app.send_task(name, expires=2 * EVERY)
 
     def _ask(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The sandbox's control door."""
@@ -136,10 +140,16 @@ class Families(Torture):
 
     def _wait_for_the_end(self, deadline: float) -> bool:
         """Messages and audiences first, then the platforms' day, then the flight's end."""
+        self._showing = False
         if not self._watch_until(partial(self._is_quiet, rest=True), deadline):
             return False
+        self._showing = True
         self._let_platforms_show(deadline)
+        self._showing = False
+        self.platforms = families_count.platforms(self.scene.campaign.pk, self.folder / "sandbox")
         steadily(self._end_flight, REACHABLE)
+        app.send_task("campaigns.tasks.sweep")
+        app.send_task("campaigns.tasks.turn_campaigns")
         done = self._watch_until(partial(self._is_quiet, rest=False), deadline)
         self.faults = self._ask("/")["faults"]
         return done
@@ -152,6 +162,7 @@ class Families(Torture):
         flying, due, able, planned, inbox, *_ = state
         differ = self._disagreeing() if rest else 0
         over = not (flying or due or inbox or differ) and not (able if rest else planned)
+        self.say(f"open: {state}, {differ} differ")
         return over and time.monotonic() - self._looked > QUIET
 
     def _open(self) -> tuple[int, ...]:
@@ -180,12 +191,19 @@ class Families(Torture):
                 for day in (today - families_scene.DAY, today):
                     body = {key: audience.flight_reference, "day": day.isoformat(), "share": share}
                     self._ask(f"/{place.adapter}/deliver", body)
-            until = time.monotonic() + 4
-            self._watch_until(lambda until=until: time.monotonic() > until, min(deadline, until + 1))
+            until = time.monotonic() + SHOWING
+            self._watch_until(self._have_reported, min(deadline, until))
+
+    def _have_reported(self) -> bool:
+        """Whether the newest reports of every platform are what it has shown by now."""
+        told = families_count.platforms(self.scene.campaign.pk, self.folder / "sandbox")
+        return all(platform["exposures"] == platform["shown"] for platform in told.values())
 
     def _end_flight(self) -> None:
         super()._end_flight()
         Campaign.objects.filter(pk=self.scene.campaign.pk).update(ends_at=timezone.now())
 
     def _count(self) -> dict[str, Any]:
-        return families_count.count(self.scene, self.folder / "sandbox", self.faults, timezone.now())
+        return families_count.count(
+            self.scene, self.folder / "sandbox", self.faults, self.platforms, timezone.now()
+        )

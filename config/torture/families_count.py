@@ -12,7 +12,8 @@ from django.db import connection
 from campaigns.models import Campaign
 from campaigns.vocabulary import REACHED_TOUCH_STATES, Cause, TouchState
 from channels import flights
-from channels.models import DailyReport, PlatformAudience
+from channels.models import DailyReport, PlatformAudience, PlatformAudienceMember
+from channels.sandbox.ad_platform import ZONE
 from config.torture import far_logs
 from config.torture.count import FINAL, beyond_rule
 from config.torture.families_scene import CAP, CAPPED, HOURS, Scene
@@ -79,8 +80,14 @@ class Attempts:
         return found
 
 
-def count(scene: Scene, folder: Path, faults: Mapping[str, Mapping[str, int]], now: dt.datetime) -> dict[str, Any]:
-    """Join logs, tables and the report."""
+def count(
+    scene: Scene,
+    folder: Path,
+    faults: Mapping[str, Mapping[str, int]],
+    platforms: Mapping[str, Mapping[str, Any]],
+    now: dt.datetime,
+) -> dict[str, Any]:
+    """Join logs, tables and the report. ``platforms``: as they were before the campaign ended."""
     campaign = Campaign.objects.get(pk=scene.campaign.pk)
     report = coverage(campaign, now)
     counts = Counts()
@@ -90,7 +97,7 @@ def count(scene: Scene, folder: Path, faults: Mapping[str, Mapping[str, int]], n
     counts.stateless = sum(n for _channel, state, reason, n in states if not _is_final(state, reason))
     reached_by_log = _hold_against_logs(counts, scene, folder, attempts)
     _hold_report(counts, report, states, reached_by_log)
-    platforms = _platforms(counts, report)
+    _hold_platforms(counts, report)
     counts.astray = len(counts.differences)
     tried = Counter(row[2] for row in attempts.rows)
     return asdict(counts) | {
@@ -114,7 +121,8 @@ def count(scene: Scene, folder: Path, faults: Mapping[str, Mapping[str, int]], n
             }
             for line in report.channels
         },
-        "platforms": platforms,
+        "platforms": dict(platforms),
+        "held_after": PlatformAudienceMember.objects.filter(held=True).count(),
         "left_out": scene.left_out,
     }  # fmt: skip
 
@@ -147,9 +155,9 @@ def _hold_against_logs(counts: Counts, scene: Scene, folder: Path, attempts: Att
         for arrival in far_logs.arrivals(folder, channel):
             customer = next((owners[kind, arrival.address] for kind in kinds if (kind, arrival.address) in owners), 0)
             cells[channel.pk, customer] += 1  # by the address alone: whatever attempts say
-            if channel.medium == CAPPED:
-                times[customer].append(arrival.at)
             found = attempts.of(arrival)
+            if channel.medium == CAPPED and not (found and found[2] == "bounced"):  # that place was given back
+                times[customer].append(arrival.at)
             if found is None or found[4] != customer:
                 counts.stranger += 1
                 counts.differences.append(f"{channel.adapter}: nobody of ours sent {arrival}")
@@ -209,30 +217,38 @@ def _hold_report(counts: Counts, report: Coverage, states: list[tuple[Any, ...]]
     wrong += [f"receipts of {row.channel.adapter} differ by {row.difference}" for row in report.receipts if row.difference]
 
 
-def _platforms(counts: Counts, report: Coverage) -> dict[str, dict[str, Any]]:
-    """What platforms were told and tell: members, cap, days. The report's totals are the newest daily reports."""
+def platforms(campaign_id: int, folder: Path) -> dict[str, dict[str, Any]]:
+    """What platforms were told, hold, have shown by their logs, and report."""
     found: dict[str, dict[str, Any]] = {}
-    lines = {line.channel.pk: line for line in report.channels}
-    for audience in PlatformAudience.objects.filter(campaign_id=report.campaign.pk).select_related("channel"):
-        line = lines[audience.channel_id]
-        newest: dict[tuple[Any, str], DailyReport] = {}
-        for row in DailyReport.objects.filter(channel_id=audience.channel_id).order_by("version"):
-            newest[row.day, row.placement] = row
+    today = dt.datetime.now(ZONE).date()
+    for audience in PlatformAudience.objects.filter(campaign_id=campaign_id).select_related("channel"):
+        adapter = audience.channel.adapter
         wanted, known = audience.wanted_flight, audience.known_flight
-        told = {
-            "exposures": sum(row.exposures or 0 for row in newest.values()),
-            "spend": float(sum(row.spend for row in newest.values())),
-        }
-        found[line.channel.adapter] = {
+        exposures, spend = _reported(audience.channel_id)
+        found[adapter] = {
             "members": audience.members.filter(held=True).count(),
-            "differ": audience.members.exclude(wanted=True, held=True).exclude(wanted=False, held=False).count(),
             "settled": flights.settled(audience),
             "cap_wanted": wanted.get("cap_exposures"), "cap_held": known.get("cap_exposures"),
-            **told,
-            "over_reported": line.reported.over if line.reported else None,
-            "error": audience.last_error,
+            # This one reports only days that are over.
+            "shown": far_logs.shown(folder, adapter, today if adapter == "xiaohongshu" else None),
+            "exposures": exposures, "spend": float(spend),
         }  # fmt: skip
-        shown = line.reported
-        if (shown.exposures or 0, float(shown.spend)) != tuple(told.values()) if shown else told["exposures"]:
-            counts.differences.append(f"{line.channel.adapter}: the report shows {shown}, the daily reports {told}")
     return found
+
+
+def _reported(channel_id: int) -> tuple[int, Any]:
+    """Exposures and spend of a channel's newest daily reports."""
+    newest = {
+        (row.day, row.placement): row
+        for row in DailyReport.objects.filter(channel_id=channel_id).order_by("version")
+    }
+    return sum(row.exposures or 0 for row in newest.values()), sum(row.spend for row in newest.values())
+
+
+def _hold_platforms(counts: Counts, report: Coverage) -> None:
+    """The report's totals of platforms are those of the newest daily reports."""
+    for line in report.channels:
+        if not line.person_observed:
+            told, shown = _reported(line.channel.pk), line.reported
+            if (shown.exposures, shown.spend) != told if shown else told[0]:
+                counts.differences.append(f"{line.channel.adapter}: the report shows {shown}, the daily reports {told}")

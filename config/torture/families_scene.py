@@ -225,17 +225,17 @@ def _settings(place: Place, far: Config, ports: Mapping[str, int], folder: Path)
     vendors: Any = far.vendors
     own = getattr(vendors, place.adapter, None)
     base = f"http://{HOST}:{ports[place.side]}"
-    told: dict[str, Any] = {"base_url": base, "timeout": 3}
+    told: dict[str, Any] = {"base_url": base, "timeout": 2}
     match place.adapter:
         case "smpp":
             return {
                 "host": HOST, "port": ports["smpp"], "system_id": far.smpp.system_id, "password": far.smpp.password,
-                "source": "10690000", "signature": "Evenreach", "country": "CN", "timeout": 3, "window": 10,
+                "source": "10690000", "signature": "Evenreach", "country": "CN", "timeout": 2, "window": 10,
                 "reference_tlv": hex(far.smpp.reference_tlv),
             }  # fmt: skip
         case "email":
             return {
-                "host": HOST, "port": ports["smtp"], "tls": "none", "verify": False, "timeout": 3,
+                "host": HOST, "port": ports["smtp"], "tls": "none", "verify": False, "timeout": 2,
                 "from_address": "news@example.com", "postal_address": "1 Road, Shanghai", "webhook_key": "torture",
             }  # fmt: skip
         case "aliyun_sms":
@@ -263,7 +263,7 @@ def _settings(place: Place, far: Config, ports: Mapping[str, int], folder: Path)
                 "app_id": own.app_id, "secret": own.secret, "kind": "mass", "callback_token": own.callback_token,
             }  # fmt: skip
         case "webhook":
-            return {"url": f"{base}/hook", "secret": own.secret, "timeout": 3, "batch": 20}
+            return {"url": f"{base}/hook", "secret": own.secret, "timeout": 2, "batch": 20}
         case "meta":
             return told | {
                 "account_id": far.meta.account_id, "token": far.meta.token, "app_secret": far.meta.app_secret,

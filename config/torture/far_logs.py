@@ -33,10 +33,14 @@ def arrivals(folder: Path, channel: Channel) -> Iterator[Arrival]:
     kind = {"email": "smtp"}.get(channel.adapter, channel.adapter)
     read = READERS[channel.adapter]
     tag = _sms_marks.tag(account_of(channel))
+    part_of: dict[str, int] = {}
     for line in read_log(folder, kind):
         found = read(line, tag)
         if found is not None:
             attempt, address = found
+            # Of a message in parts the first one that came counts: the person has something of it then.
+            if part_of.setdefault(attempt, line.get("part", 1)) != line.get("part", 1):
+                continue
             yield Arrival(channel.pk, attempt, address, dt.datetime.fromisoformat(line["at"]))
 
 
@@ -46,8 +50,7 @@ def _by_mail(line: Line, tag: str) -> tuple[str, str] | None:
 
 
 def _by_smpp(line: Line, tag: str) -> tuple[str, str] | None:
-    """A message of several parts counts once."""
-    taken = line["event"] == "submit" and line["verdict"] == "accepted" and line.get("part", 1) == 1
+    taken = line["event"] == "submit" and line["verdict"] == "accepted"
     return (str(line["attempt"]), line["address"]) if taken else None
 
 
@@ -93,3 +96,14 @@ READERS: dict[str, Callable[[Line, str], tuple[str, str] | None]] = {
     "wecom": _by_wecom,
     "official_account": _by_official_account,
 }
+
+
+def shown(folder: Path, adapter: str, before: dt.date | None = None) -> int:
+    """Exposures of an ad platform by its log: the newest figures of each placement and day, of days before one."""
+    newest: dict[tuple[str, str], int] = {}
+    for line in read_log(folder, adapter):
+        if line["event"] == "delivered" and (before is None or line["day"] < before.isoformat()):
+            figures = line.get("figures", line)
+            place = line.get("placement") or line.get("campaign") or line.get("adset")
+            newest[str(place), line["day"]] = figures.get("exposures", figures.get("impressions", 0))
+    return sum(newest.values())

@@ -72,7 +72,7 @@ class Command(BaseCommand):
         try:
             done = subprocess.run(
                 [*command, "--json"] if options["json"] else command,
-                env=self._environment(folder, options["broker"], options["database"]),
+                env=self._environment(folder, options),
             )
         finally:
             if not options["keep"]:
@@ -80,7 +80,7 @@ class Command(BaseCommand):
         if done.returncode:
             sys.exit(done.returncode)
 
-    def _environment(self, folder: Path, broker: str, database: str | None) -> dict[str, str]:
+    def _environment(self, folder: Path, options: dict[str, Any]) -> dict[str, str]:
         """Nothing of this installation's own database, queue or addresses."""
         from config.torture.run import free_ports
 
@@ -93,11 +93,12 @@ class Command(BaseCommand):
         }
         kept = {name: value for name, value in os.environ.items() if name not in dropped}
         (port,) = free_ports(1)
-        queue = {"BROKER_URL": f"redis+socket://{folder / 'redis.sock'}"} if broker == "redis" else {}
+        threads = "12" if options["scene"] == "families" else "4"  # places for sixteen channels
+        queue = {"BROKER_URL": f"redis+socket://{folder / 'redis.sock'}"} if options["broker"] == "redis" else {}
         return (
             kept
             | queue
-            | ({"DATABASE_URL": database} if database else {})
+            | ({"DATABASE_URL": options["database"]} if options["database"] else {})
             | {
                 INSIDE: "1",
                 "DJANGO_SETTINGS_MODULE": "config.settings",
@@ -105,8 +106,8 @@ class Command(BaseCommand):
                 "EVENREACH_PUBLIC_URL": f"http://127.0.0.1:{port}",
                 "EVENREACH_DISPATCH_LEASE": str(LEASE),
                 "EVENREACH_DISPATCH_WORKERS": "4",
-                "EVENREACH_WORKER_THREADS": "4",
-                "EVENREACH_POOL": "8",
+                "EVENREACH_WORKER_THREADS": threads,
+                "EVENREACH_POOL": str(2 * int(threads)),
                 "EVENREACH_LOG_LEVEL": "WARNING",
                 "EVENREACH_PRIVATE_HOSTS": "127.0.0.1",
             }
