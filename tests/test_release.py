@@ -256,7 +256,9 @@ def test_a_stopped_campaign_is_not_released() -> None:
 
 @pytest.mark.parametrize("own_partition", [100_000, 1])
 @pytest.mark.django_db(transaction=True)
-def test_a_release_in_somebodys_name_writes_all_that_one_of_nobody_does(settings, make_user, own_partition) -> None:
+def test_a_release_in_somebodys_name_writes_all_that_one_of_nobody_does(
+    settings, make_user, own_partition
+) -> None:
     """As a job runs it: what changes is written down with the person who approved, statements of every kind too."""
     settings.OWN_PARTITION = own_partition
     campaign = rows.campaign(rows.customers(ANALYSE_FROM // 2), [rows.channel()], 2)

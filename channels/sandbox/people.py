@@ -30,6 +30,21 @@ class Person:
     openid: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """One message (or advertisement) that a person of the population has before them."""
+
+    row: int
+    medium: str
+    links: tuple[str, ...] = ()
+    pixels: tuple[str, ...] = ()
+    unsubscribe: str = ""
+    number: str = ""  # ours, for replies by text message
+    employee: str = ""
+    via: str = ""  # the vendor's side it came by, and goes back
+    about: str = ""  # how that side names the message
+
+
 def write_population(path: Path | str, people: Iterable[Person]) -> int:
     """Write the population file, whole or not at all. Returns how many people."""
     path = Path(path)

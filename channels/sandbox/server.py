@@ -100,6 +100,10 @@ class Sandbox:
             name: vendor(getattr(config.vendors, name), self.log, seed, people, self._at_ours)
             for name, vendor in all_vendors().items()
         }
+        if self.crowd is not None:
+            self.crowd.sides = self.vendors
+            for vendor in self.vendors.values():
+                vendor.crowd = self.crowd
         for side in (self.mail, self.center, self.corp, self.account):
             side.restore()
         for vendor in self.vendors.values():

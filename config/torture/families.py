@@ -38,6 +38,7 @@ SELDOM = (
 )  # fmt: skip
 EVERY = 2.5  # seconds
 SHOWING = 30.0  # seconds the platforms' reports may take to be what was shown
+TURN = "campaigns.tasks.turn_campaigns"
 REPORTS = "channels.tasks.fetch_reports"
 
 LATER = """
@@ -81,6 +82,7 @@ class Families(Torture):
         self.faults: dict[str, dict[str, int]] = {}
         self.platforms: dict[str, dict[str, Any]] = {}
         self._woken = self._looked = 0.0
+        self._ended = False
         self._showing = True  # reports are asked for at once, so that their calls fail as well
 
     def _start(self) -> None:
@@ -117,13 +119,14 @@ class Families(Torture):
             return
         self._woken, now = time.monotonic(), timezone.now()
         soon, before = now + dt.timedelta(seconds=1), now - dt.timedelta(seconds=2)
-        params = {
+        params: dict[str, Any] = {
             "now": now, "soon": soon, "before": before, "tries": TRIES, "slices": self.kills + 1, "open": self.opened,
         }  # fmt: skip
         with connection.cursor() as cursor:
             for statement in (AGAIN, FASTER, RESTED, TRIED):
                 cursor.execute(statement, params)
-        for name in (*SELDOM, REPORTS) if self._showing else SELDOM:
+        names = [*SELDOM, *([REPORTS] if self._showing else []), *([TURN] if self._ended else [])]
+        for name in names:
             app.send_task(name, expires=2 * EVERY)
 
     def _ask(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -148,19 +151,19 @@ class Families(Torture):
         self._showing = False
         self.platforms = families_count.platforms(self.scene.campaign.pk, self.folder / "sandbox")
         steadily(self._end_flight, REACHABLE)
-        app.send_task("campaigns.tasks.sweep")
-        app.send_task("campaigns.tasks.turn_campaigns")
+        self._ended = True
         done = self._watch_until(partial(self._is_quiet, rest=False), deadline)
         self.faults = self._ask("/")["faults"]
         return done
 
     def _is_quiet(self, *, rest: bool) -> bool:
-        """Nothing has changed for a while. With ``rest`` what the contact policy holds may stay open."""
+        """Nothing has changed for a while. With ``rest`` what the contact policy holds may stay open; else nothing may,
+        and no platform may hold anybody."""
         state = steadily(self._open, REACHABLE)
         if state != getattr(self, "_seen", None):
             self._seen, self._looked = state, time.monotonic()
         flying, due, able, planned, inbox, *_ = state
-        differ = self._disagreeing() if rest else 0
+        differ = self._disagreeing() if rest else PlatformAudienceMember.objects.filter(held=True).count()
         over = not (flying or due or inbox or differ) and not (able if rest else planned)
         self.say(f"open: {state}, {differ} differ")
         return over and time.monotonic() - self._looked > QUIET
@@ -173,7 +176,9 @@ class Families(Torture):
 
     def _disagreeing(self) -> int:
         """Members and flights of which platforms do not know yet what is wanted."""
-        members = PlatformAudienceMember.objects.exclude(wanted=True, held=True).exclude(wanted=False, held=False)
+        members = PlatformAudienceMember.objects.exclude(wanted=True, held=True).exclude(
+            wanted=False, held=False
+        )
         audiences = PlatformAudience.objects.exclude(wanted_flight={})
         return members.count() + sum(not flights.settled(audience) for audience in audiences)
 
@@ -186,7 +191,9 @@ class Families(Torture):
                 if audience is None or not audience.flight_reference or place.adapter == "meta":
                     continue
                 if place.adapter == "baidu":
-                    self._ask("/baidu/aim", {"campaign": audience.flight_reference, "group": audience.external_id})
+                    self._ask(
+                        "/baidu/aim", {"campaign": audience.flight_reference, "group": audience.external_id}
+                    )
                 key = "id" if place.placement else "campaign"
                 for day in (today - families_scene.DAY, today):
                     body = {key: audience.flight_reference, "day": day.isoformat(), "share": share}

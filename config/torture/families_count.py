@@ -30,7 +30,9 @@ OWNERS = "SELECT kind, value, customer_id FROM audiences_identity"
 TARGETS = """
 SELECT channel_id, customer_id, sum(target) FROM campaigns_member_target WHERE campaign_id = %s GROUP BY 1, 2
 """
-TOUCHES = "SELECT channel_id, state, reason, count(*) FROM campaigns_touch WHERE campaign_id = %s GROUP BY 1, 2, 3"
+TOUCHES = (
+    "SELECT channel_id, state, reason, count(*) FROM campaigns_touch WHERE campaign_id = %s GROUP BY 1, 2, 3"
+)
 # A message may have arrived, and yet its touch end so: the far side took it and told later that nobody got it.
 TAKEN_BACK = {Cause.BOUNCED, Cause.REFUSED}
 
@@ -67,9 +69,9 @@ class Attempts:
             self.by_id[str(number)] = row
             # "job:address" may be followed by a deadline.
             self.by_reference[channel, ":".join(reference.split(":")[:2])] = row
-            if not reference or reference.startswith("~"):  # its answer was lost: only the address is known
-                if state not in {"refused", "throttled"}:
-                    self.lost[channel, address].append(row)
+            # Its answer was lost: only the address is known.
+            if (not reference or reference.startswith("~")) and state not in {"refused", "throttled"}:
+                self.lost[channel, address].append(row)
 
     def of(self, arrival: far_logs.Arrival) -> tuple[Any, ...] | None:
         if arrival.attempt.isdigit():
@@ -153,10 +155,14 @@ def _hold_against_logs(counts: Counts, scene: Scene, folder: Path, attempts: Att
             continue
         kinds = _kinds(channel.adapter)
         for arrival in far_logs.arrivals(folder, channel):
-            customer = next((owners[kind, arrival.address] for kind in kinds if (kind, arrival.address) in owners), 0)
+            customer = next(
+                (owners[kind, arrival.address] for kind in kinds if (kind, arrival.address) in owners), 0
+            )
             cells[channel.pk, customer] += 1  # by the address alone: whatever attempts say
             found = attempts.of(arrival)
-            if channel.medium == CAPPED and not (found and found[2] == "bounced"):  # that place was given back
+            if channel.medium == CAPPED and not (
+                found and found[2] == "bounced"
+            ):  # that place was given back
                 times[customer].append(arrival.at)
             if found is None or found[4] != customer:
                 counts.stranger += 1
@@ -169,13 +175,19 @@ def _hold_against_logs(counts: Counts, scene: Scene, folder: Path, attempts: Att
     for cell, n in cells.items():
         if n > targets.get(cell, 0):
             counts.over += n - targets.get(cell, 0)
-            counts.differences.append(f"customer {cell[1]} got {n} of {targets.get(cell, 0)} on channel {cell[0]}")
+            counts.differences.append(
+                f"customer {cell[1]} got {n} of {targets.get(cell, 0)} on channel {cell[0]}"
+            )
     for customer, at in times.items():
         if beyond := beyond_rule(sorted(at), CAP, HOURS):
             counts.over += beyond
             counts.differences.append(f"customer {customer} got {beyond} beyond the rule")
     for touch, (_channel, state, reason) in state_of.items():
-        if touch in touches and state not in {*REACHED_TOUCH_STATES, TouchState.UNKNOWN} and reason not in TAKEN_BACK:
+        if (
+            touch in touches
+            and state not in {*REACHED_TOUCH_STATES, TouchState.UNKNOWN}
+            and reason not in TAKEN_BACK
+        ):
             counts.denied += 1
             counts.differences.append(f"touch {touch} arrived and stands as {state} {reason}")
         if touch not in touches and state in REACHED_TOUCH_STATES:
@@ -190,7 +202,9 @@ def _kinds(adapter: str) -> tuple[str, ...]:
     }.get(adapter, ("phone",))  # fmt: skip
 
 
-def _hold_report(counts: Counts, report: Coverage, states: list[tuple[Any, ...]], by_log: Mapping[int, int]) -> None:
+def _hold_report(
+    counts: Counts, report: Coverage, states: list[tuple[Any, ...]], by_log: Mapping[int, int]
+) -> None:
     """The report adds up, says what the rows say, and no channel of persons reached more than its far side has."""
     counts.told_over = report.over["over_by_us"]
     wrong = counts.differences
@@ -199,7 +213,9 @@ def _hold_report(counts: Counts, report: Coverage, states: list[tuple[Any, ...]]
     if sum(line.touches for line in report.causes) != report.total.gap:
         wrong.append("the causes do not sum to the gap")
     for line in report.channels:
-        rows = Counter({(state, reason): n for channel, state, reason, n in states if channel == line.channel.pk})
+        rows = Counter(
+            {(state, reason): n for channel, state, reason, n in states if channel == line.channel.pk}
+        )
         reached = sum(n for (state, _reason), n in rows.items() if state in REACHED_TOUCH_STATES)
         gaps = sum(n for (state, _reason), n in rows.items() if state == TouchState.GAP)
         unplanned = line.count.target - line.count.planned
@@ -211,10 +227,16 @@ def _hold_report(counts: Counts, report: Coverage, states: list[tuple[Any, ...]]
             if line.count.unobserved:
                 wrong.append(f"{line.channel.adapter} observes persons and has unobserved touches")
             if line.count.reached > by_log[line.channel.pk]:
-                wrong.append(f"{line.channel.adapter}: {line.count.reached} reached, {by_log[line.channel.pk]} arrived")
+                wrong.append(
+                    f"{line.channel.adapter}: {line.count.reached} reached, {by_log[line.channel.pk]} arrived"
+                )
         elif line.count.reached or line.count.over_total or line.count.unknown:
             wrong.append(f"{line.channel.adapter} tells totals only, and the report knows persons")
-    wrong += [f"receipts of {row.channel.adapter} differ by {row.difference}" for row in report.receipts if row.difference]
+    wrong += [
+        f"receipts of {row.channel.adapter} differ by {row.difference}"
+        for row in report.receipts
+        if row.difference
+    ]
 
 
 def platforms(campaign_id: int, folder: Path) -> dict[str, dict[str, Any]]:
@@ -251,4 +273,6 @@ def _hold_platforms(counts: Counts, report: Coverage) -> None:
         if not line.person_observed:
             told, shown = _reported(line.channel.pk), line.reported
             if (shown.exposures, shown.spend) != told if shown else told[0]:
-                counts.differences.append(f"{line.channel.adapter}: the report shows {shown}, the daily reports {told}")
+                counts.differences.append(
+                    f"{line.channel.adapter}: the report shows {shown}, the daily reports {told}"
+                )

@@ -32,7 +32,7 @@ from campaigns.planner import make_plan
 from channels import audience_sync, flights
 from channels.accounts import callback_url
 from channels.adapters import adapter_class
-from channels.models import Channel
+from channels.models import Channel, PlatformRule
 from channels.sandbox.config import Config, save
 from channels.sandbox.people import Person, write_population
 from channels.vocabulary import PriceModel
@@ -148,6 +148,11 @@ def build(customers: int, ports: Mapping[str, int], folder: Path, now: dt.dateti
     _people(customers, brand, far, now)
     write_population(folder / "population.csv", _population())
     PressureRule.objects.create(name="torture", medium=CAPPED, touches=CAP, hours=HOURS, in_force_at=now)
+    for adapter in ("google_ads", "microsoft_ads"):  # few people are enough for the far sides here
+        PlatformRule.objects.create(
+            medium=Medium.SEARCH, adapter=adapter, key="smallest_audience", value=20, valid_from=now.date(),
+            source="Sandbox",
+        )  # fmt: skip
     scene = _channels(brand, far, ports, folder)
     scene.campaign = _campaign(brand, scene, now)
     return scene
@@ -223,7 +228,7 @@ def _channels(brand: Brand, far: Config, ports: Mapping[str, int], folder: Path)
 def _settings(place: Place, far: Config, ports: Mapping[str, int], folder: Path) -> dict[str, Any]:
     """How the adapter reaches its far side. Waits are short: a lost answer is found out soon."""
     vendors: Any = far.vendors
-    own = getattr(vendors, place.adapter, None)
+    own: Any = getattr(vendors, place.adapter, None)
     base = f"http://{HOST}:{ports[place.side]}"
     told: dict[str, Any] = {"base_url": base, "timeout": 2}
     match place.adapter:
@@ -255,7 +260,7 @@ def _settings(place: Place, far: Config, ports: Mapping[str, int], folder: Path)
             }  # fmt: skip
         case "wecom":
             return told | {
-                "corp_id": far.wecom.corp_id, "secret": far.wecom.secret, "confirm_hours": 20 / 3600,
+                "corp_id": far.wecom.corp_id, "secret": far.wecom.secret, "confirm_hours": 12 / 3600,
                 "callback_token": far.wecom.callback_token, "callback_aes_key": far.wecom.callback_aes_key,
             }  # fmt: skip
         case "official_account":

@@ -6,7 +6,7 @@ matched people search for (or, where a cap is set, than it lets them see).
 
 import datetime as dt
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from channels.sandbox.faults import chance
@@ -97,3 +97,10 @@ def day_of(
         clicks += clicked
         impressions += 1
     return Figures(impressions, clicks)
+
+
+def dealt(behind: Population | None, people: Sequence[str], before: Figures, after: Figures) -> Iterator[int]:
+    """Rows of those who saw what came since: in rounds over the matched people. Nobody where nobody lives behind."""
+    if behind is not None and people:
+        for n in range(before.impressions, after.impressions):
+            yield int(people[n % len(people)])

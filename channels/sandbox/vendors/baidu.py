@@ -18,7 +18,7 @@ from aiohttp import web
 
 from channels.sandbox.faults import Fault
 from channels.sandbox.log import digest
-from channels.sandbox.vendors._delivery import Figures, Lists, Market, Matching, day_of
+from channels.sandbox.vendors._delivery import Figures, Lists, Market, Matching, day_of, dealt
 from channels.sandbox.vendors.base import BaseVendor, Door, VendorConfig
 from channels.sandbox.web import after
 
@@ -155,7 +155,9 @@ class Vendor(BaseVendor):
             if handler is None:
                 raise ApiError(404, "ApiService not found may be hostname or uri not right")
             if method in CHANGING:
-                fault = self.config.faults.decide_call(self.seed, digest(method, json.dumps(body, sort_keys=True)))
+                fault = self.config.faults.decide_call(
+                    self.seed, digest(method, json.dumps(body, sort_keys=True))
+                )
             if fault is Fault.THROTTLE:
                 raise ApiError(8501, "Request frequency exceeds the limit")
             if fault is Fault.REFUSE:
@@ -370,4 +372,5 @@ class Vendor(BaseVendor):
                 impressions=figures.impressions,
                 clicks=figures.clicks,
             )
+            self.seen_by("search", dealt(self.people, people, before, figures))
         return figures

@@ -19,7 +19,7 @@ from aiohttp import web
 
 from channels.sandbox.faults import Fault
 from channels.sandbox.log import digest
-from channels.sandbox.vendors._delivery import Figures, Lists, Market, Matching, day_of
+from channels.sandbox.vendors._delivery import Figures, Lists, Market, Matching, day_of, dealt
 from channels.sandbox.vendors._oauth import TokenService
 from channels.sandbox.vendors._soap import ADAPI, Call, NoEnvelope, answer, fault, many, read
 from channels.sandbox.vendors.base import BaseVendor, Door, VendorConfig
@@ -528,4 +528,5 @@ class Vendor(BaseVendor):
                 impressions=figures.impressions,
                 clicks=figures.clicks,
             )
+            self.seen_by("search", dealt(self.people, people, before, figures))
         return figures

@@ -94,7 +94,9 @@ class Command(BaseCommand):
         kept = {name: value for name, value in os.environ.items() if name not in dropped}
         (port,) = free_ports(1)
         threads = "12" if options["scene"] == "families" else "4"  # places for sixteen channels
-        queue = {"BROKER_URL": f"redis+socket://{folder / 'redis.sock'}"} if options["broker"] == "redis" else {}
+        queue = (
+            {"BROKER_URL": f"redis+socket://{folder / 'redis.sock'}"} if options["broker"] == "redis" else {}
+        )
         return (
             kept
             | queue
