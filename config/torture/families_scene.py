@@ -363,13 +363,13 @@ def settle_sandbox(scene: Scene, ports: Mapping[str, int], folder: Path, faults:
     _key, text = api_keys.issue(_person("marketer"), "Market", ["audiences:write"])
     soon = {"receipt_seconds": 0.5}
     told: dict[str, Any] = {
-        "smtp": {"webhook_key": "torture", "bounce_share": 0.01, "unknown_share": 0.01},
-        "smpp": {**soon, "undeliverable_share": 0.01},
+        "smtp": {"webhook_key": "torture", "bounce_share": 0.03, "unknown_share": 0.01},
+        "smpp": {**soon, "undeliverable_share": 0.03},
         "wecom": {"confirm_seconds": 1.0, "never_share": 0.05, "stranger_share": 0.01},
         "meta": {},
-        "aliyun_sms": {**soon, "undeliverable_share": 0.01},
-        "tencent_sms": {**soon, "undeliverable_share": 0.01},
-        "twilio": {**soon, "undeliverable_share": 0.01},
+        "aliyun_sms": {**soon, "undeliverable_share": 0.03},
+        "tencent_sms": {**soon, "undeliverable_share": 0.03},
+        "twilio": {**soon, "undeliverable_share": 0.03},
         "webhook": {**soon, "unknown_share": 0.01},
         "official_account": {"job_seconds": 0.5},
         "google_ads": {"grpc": True, "grpc_port": ports["google_ads_grpc"], "minimum_audience": 20},
