@@ -174,6 +174,14 @@ def test_what_a_person_must_mend_stops_the_channel(
     made.close()
 
 
+def test_a_token_that_was_withdrawn_is_renewed_before_anything_is_stopped(
+    adapter: Adapter, sandbox: Sandbox
+) -> None:
+    assert adapter.check().ok
+    sandbox.call(vendor(sandbox).tokens.expire)  # by a new password, say: the service knows it no more
+    assert adapter.sync_audience("", "Buyers", people(3), []).done
+
+
 def test_no_secret_and_no_person_is_in_a_log(
     adapter: Adapter, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:

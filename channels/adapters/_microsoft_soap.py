@@ -24,7 +24,7 @@ PATHS = {
     "ReportingService": "/Api/Advertiser/Reporting/v13/ReportingService.svc",
     "CustomerManagementService": "/Api/CustomerManagement/v13/CustomerManagementService.svc",
 }
-EXPIRED = 109
+INVALID, EXPIRED = 105, 109  # the token: not (or no more) valid, which may be mended by a new one; over
 STOPPING = {105, 106, 107, 108, 110, 112, 113, 114, 115}  # credentials, permission, the account itself
 SLOWER = {117, 118, 207}  # too many calls, too many at once
 WAIT_SLOWER, WAIT_PASSING = 60.0, 10.0
@@ -83,7 +83,7 @@ class Soap:
             except suds.WebFault as fault:
                 errors = _errors(fault)
                 code = int(errors[0].get("Code", 0)) if errors else 0
-                if again and code == EXPIRED:
+                if again and code in {INVALID, EXPIRED}:
                     self._forget()
                     continue
                 raise _failed(errors, fault) from None

@@ -31,6 +31,7 @@ FAULTS = {
 }  # fmt: skip
 """Five of a hundred messages or calls fail, three more are asked to come slower; receipts come twice or in disorder."""
 TRIES = 12  # so often a touch is tried before its time; then it waits as it was told
+UNTELLABLE = ("no identity", "identity_kind", "not_taken_here", "empty")
 # What beat wakes seldom.
 SELDOM = (
     "campaigns.tasks.steer", "channels.tasks.sync_audiences", "channels.tasks.set_flights", "campaigns.tasks.poll",
@@ -176,8 +177,11 @@ class Families(Torture):
 
     def _disagreeing(self) -> int:
         """Members and flights of which platforms do not know yet what is wanted."""
-        members = PlatformAudienceMember.objects.exclude(wanted=True, held=True).exclude(
-            wanted=False, held=False
+        # Whoever's address fell away meanwhile stays wanted in vain.
+        members = (
+            PlatformAudienceMember.objects.exclude(wanted=True, held=True)
+            .exclude(wanted=False, held=False)
+            .exclude(error__in=UNTELLABLE)
         )
         audiences = PlatformAudience.objects.exclude(wanted_flight={})
         return members.count() + sum(not flights.settled(audience) for audience in audiences)
