@@ -58,7 +58,10 @@ def test_a_campaign_over_all_four_families_reaches_its_report_with_over_0_while_
         assert found[name] == 0, name
     assert found["over_by_us"] == 0
     assert sum(channels[name]["by_log"] for name in PERSONAL) == found["accepted"] > 400
-    assert all(channels[name]["by_log"] and channels[name]["reached"] for name in PERSONAL)
+    # The official account makes one call for everybody, and that may be the one that fails.
+    assert all(
+        channels[name]["by_log"] and channels[name]["reached"] for name in PERSONAL - {"official_account"}
+    )
 
     # By the report: every target is in one place, and each gap has a cause.
     assert sum(found["gap_by_cause"].values()) == found["gap"]
