@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 10_000  # references in one round; the next round goes on after them
 ROUNDS = 200  # polls of one visit: a provider with an endless stream does not hold a worker for ever
+BESIDE_LOST = 30  # minutes around a lost call in which another of the same words could be taken for it
 POLL_LOCK = 730_144_191
 
 
@@ -67,16 +68,19 @@ def _poll(channel: Channel, now: datetime) -> int:
     verbs = adapter.verbs()
     done = 0
     if "poll" in verbs:
-        references = _next(channel, "poll", ["held", "unknown"], now)
+        rows = _next(channel, "poll", ["held", "unknown"], now)
+        references = [reference for _attempt, reference in rows]
+        # Whoever looks for a lost call by its words must not find one that is known to be another's.
+        references += queries.beside_lost(channel.pk, [attempt for attempt, _reference in rows], BESIDE_LOST)
         for turn in range(ROUNDS):
             events = adapter.poll(references if turn == 0 else ())
             done += _keep(channel, adapter, events, now)
             if not events:
                 break
     if "status" in verbs:
-        references = _next(channel, "status", ["unknown"], now)
-        if references:
-            done += _keep(channel, adapter, adapter.status(references), now)
+        rows = _next(channel, "status", ["unknown"], now)
+        if rows:
+            done += _keep(channel, adapter, adapter.status([reference for _attempt, reference in rows]), now)
     return done
 
 
@@ -91,8 +95,8 @@ def _keep(channel: Channel, adapter: BaseAdapter, events: Sequence[Inbound], now
     return new
 
 
-def _next(channel: Channel, verb: str, states: list[str], now: datetime) -> list[str]:
-    """The next references to ask for, in turns over all that are open."""
+def _next(channel: Channel, verb: str, states: list[str], now: datetime) -> list[tuple[int, str]]:
+    """The next (attempt, reference) to ask for, in turns over all that are open."""
     name = f"{verb}:{channel.pk}"
     clock, _made = Clock.objects.get_or_create(name=name, defaults={"at": now})
     rows = queries.open_references(channel.pk, states, clock.value, AT_ONCE)
@@ -101,4 +105,4 @@ def _next(channel: Channel, verb: str, states: list[str], now: datetime) -> list
     last = rows[-1][0] if len(rows) == AT_ONCE else 0
     if last != clock.value:
         Clock.objects.filter(name=name).update(at=now, value=last)
-    return [reference for _attempt, reference in rows]
+    return rows

@@ -2,11 +2,12 @@
 
 from decimal import Decimal
 
+import psycopg
 import pytest
 from django.db import connection
 
 from audiences.models import ContactState, Identity
-from campaigns import dispatch
+from campaigns import content, dispatch
 from campaigns.models import Attempt, Budget, BudgetLease, DispatchClaim, Touch
 from channels.adapters.base import AdapterError, Outcome, Sent
 from tests import factories as make
@@ -317,6 +318,29 @@ def test_a_call_that_failed_before_anything_arrived_is_tried_again():
     assert make.states(found) == {"planned": 2}
     dispatch.dispatch_channel(channel.pk, now=NOW + 2 * MINUTE)
     assert make.states(found) == {"sent": 2}
+
+
+def test_a_database_that_goes_away_while_words_are_looked_for_makes_no_gap(monkeypatch):
+    """The connection is ended by the server just before a link of a message is kept."""
+    wire = Wire()
+    channel = make.channel(wire=wire)
+    found = make.campaign([channel])
+    version = make.message("email", "Hello {{name|friend}}, see https://shop.example/new")
+    make.released(found, make.customers(3), version=version)
+    fill, ended = content.PreparedMessage.fill, []
+
+    def ending(self, *arguments, **fields):
+        if not ended:
+            ended.append(connection.connection.info.backend_pid)
+            with psycopg.connect(make.database_url(), autocommit=True) as other:
+                other.execute("SELECT pg_terminate_backend(%s, 2000)", ended)
+        return fill(self, *arguments, **fields)
+
+    monkeypatch.setattr(content.PreparedMessage, "fill", ending)
+    done = dispatch.dispatch_channel(channel.pk, now=NOW)
+    assert ended
+    assert (done.accepted, make.states(found)) == (3, {"sent": 3})
+    assert len(wire.log) == 3
 
 
 def test_an_error_that_a_person_must_mend_stops_the_channel_and_waits_for_it():

@@ -174,6 +174,14 @@ def test_what_a_person_must_mend_stops_the_channel(
     made.close()
 
 
+def test_a_token_that_was_withdrawn_is_renewed_before_anything_is_stopped(
+    adapter: Adapter, sandbox: Sandbox
+) -> None:
+    assert adapter.check().ok
+    sandbox.call(vendor(sandbox).tokens.expire)  # by a new password, say: the service knows it no more
+    assert adapter.sync_audience("", "Buyers", people(3), []).done
+
+
 def test_no_secret_and_no_person_is_in_a_log(
     adapter: Adapter, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -215,6 +223,17 @@ def test_check_reads_the_account(adapter: Adapter) -> None:
 
 
 # Flights ------------------------------------------------------------------------------------------
+
+
+def test_accounts_of_one_process_never_call_in_each_others_name(adapter: Adapter, sandbox: Sandbox) -> None:
+    assert adapter.check().ok
+    other = Adapter(microsoft_account(sandbox, account_id="180000009", customer_id="250000009"))
+    with pytest.raises(AdapterError, match="authorized"):
+        other.sync_audience("", "Theirs", people(5), [])
+    assert adapter.sync_audience("", "Ours", people(5), []).done, "with our own token and account"
+    with pytest.raises(AdapterError, match="authorized"):
+        other.sync_audience("", "Theirs", people(5), [])
+    other.close()
 
 
 def test_a_flight_is_set_once_and_sends_only_what_differs(adapter: Adapter, sandbox: Sandbox) -> None:

@@ -9,6 +9,7 @@ import threading
 from collections import Counter
 from decimal import Decimal
 
+import pghistory
 import pytest
 from django.db import IntegrityError, connection, transaction
 
@@ -18,6 +19,7 @@ from campaigns import rounds
 from campaigns.models import Budget, Campaign, FrequencyTarget, Member, MemberTarget, Plan, Touch
 from campaigns.planner import PlanError, make_plan
 from campaigns.release import admit, release
+from campaigns.release.release import ANALYSE_FROM
 from campaigns.vocabulary import CampaignState, Cause
 from tests import plan_rows as rows
 from tests.factories import database_url
@@ -250,6 +252,19 @@ def test_a_stopped_campaign_is_not_released() -> None:
     with pytest.raises(PlanError, match="stopped"):
         release(campaign, plan, now=NOW)
     assert not Member.objects.exists()
+
+
+@pytest.mark.parametrize("own_partition", [100_000, 1])
+@pytest.mark.django_db(transaction=True)
+def test_a_release_in_somebodys_name_writes_all_that_one_of_nobody_does(
+    settings, make_user, own_partition
+) -> None:
+    """As a job runs it: what changes is written down with the person who approved, statements of every kind too."""
+    settings.OWN_PARTITION = own_partition
+    campaign = rows.campaign(rows.customers(ANALYSE_FROM // 2), [rows.channel()], 2)
+    with pghistory.context(user=make_user("marketer").pk, job=7):
+        assert released(campaign).touches == ANALYSE_FROM
+    assert touches(campaign).count() == ANALYSE_FROM
 
 
 def test_nobody_can_write_a_fourth_touch_of_three() -> None:

@@ -123,6 +123,30 @@ def test_wecom_touches_are_held_until_the_employee_confirms(tmp_path: Path) -> N
         assert make.states(found) == {"sent": 4}
 
 
+def test_a_lost_task_is_never_taken_for_an_earlier_one_of_the_same_words(tmp_path: Path) -> None:
+    crowd = [Person(str(n), wecom_external_id=f"wmExternal{n}", wecom_userid="staff1") for n in range(4)]
+    with start_sandbox(tmp_path, crowd, wecom={"confirm_seconds": 0.01}) as running:
+        account = wecom_account(running)
+        channel = connect("wecom", "wecom", account)
+        now, zone = at_noon()
+        people = make.customers(4, media=("wecom",), zone=zone)
+        for n, one in enumerate(people):
+            Identity.objects.filter(customer_id=one).update(
+                issuer=account.settings["corp_id"], value=f"wmExternal{n}"
+            )
+        found = make.campaign([channel], touches=2, gap_hours=0, now=now, zone=zone)
+        version = make.message("wecom", "冬季品鉴开始了")
+        make.released(found, people, touches=2, due_at=now, every=dt.timedelta(), version=version)
+        assert dispatch.dispatch_channel(channel.pk, now=now, limit=4).held == 4
+        settle(channel, {"accepted": 4}, running)
+        running.faults("wecom", next=["drop_before"])
+        assert dispatch.dispatch_channel(channel.pk, now=now + dt.timedelta(minutes=2)).unknown == 4
+        for _time in range(3):
+            polling.poll(channel)
+            responses.drain()
+        assert make.states(found) == {"sent": 4, "unknown": 4}, "nobody got the second one"
+
+
 @pytest.mark.parametrize(("how", "tasks"), [("shared", 2), ("personal", 6)])
 def test_one_task_serves_all_customers_of_an_employee_unless_each_gets_a_link_of_their_own(
     tmp_path: Path, how: str, tasks: int

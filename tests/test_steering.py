@@ -8,6 +8,7 @@ from audiences.models import Consent, ContactState, Identity
 from campaigns import dispatch, exits, manual, people_tasks, polling, responses, steering
 from campaigns.models import Attempt, Campaign, Clock, PeopleTask, Touch
 from channels import audience_sync
+from channels.adapters import adapter_class
 from channels.adapters.base import AudienceResult, Flight, Inbound, Outcome, Receipt, Sent
 from channels.models import Employee, InboxEvent, PlatformAudience, PlatformAudienceMember
 from channels.vocabulary import Guarantee, Observability
@@ -249,3 +250,20 @@ def test_events_are_acknowledged_only_after_they_are_stored(monkeypatch):
     monkeypatch.setattr(polling, "ROUNDS", 2)
     polling.poll(channel, NOW)
     assert stored_at_acknowledge == [1, 1]
+
+
+def test_who_has_no_address_the_platform_takes_any_more_is_a_gap_of_their_address_at_once():
+    """The phone fell away after the plan; what is left is of a kind the platform cannot be told of."""
+    platform = Platform()
+    channel = platform.channel()
+
+    def sync_audience(_self, external_id, name, add, remove):
+        return AudienceResult("a1", [], {change.customer_id: "identity_kind" for change in add})
+
+    adapter_class(channel.adapter).sync_audience = sync_audience
+    people, _phones = people_of(2)
+    permit_upload(people, channel)
+    found = make.campaign([channel])
+    make.released(found, people)
+    steer()
+    assert make.states(found) == {"gap:no_identity": 2}

@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from django.db import DatabaseError, InterfaceError
+
 from campaigns import content, employee_tasks, offers
 from campaigns.dispatch.claiming import Claim
 from campaigns.dispatch.sending import Sending
 from campaigns.models import MessageVariant
 from campaigns.queries import call as queries
 from campaigns.queries.claim import Decided
-from campaigns.retrying import steadily
+from campaigns.retrying import is_gone, steadily
 from campaigns.settlement import Acceptances, Told
 from campaigns.vocabulary import Cause
 from channels.adapters.base import AdapterError, BaseAdapter, Outcome, Outgoing, Sent
@@ -80,7 +82,7 @@ def forbidden(row: Decided, why: str, now: datetime) -> Told:
 def worded(
     sending: Sending, words: Words, batch: Sequence[Decided], now: datetime
 ) -> tuple[list[Outgoing], list[Told]]:
-    """The messages of a batch; touches without usable content are gaps."""
+    """The messages of a batch; touches without usable content are gaps. Raises when the database is away."""
     prepared = {row.touch_id: words.of(row.message_version_id, row.variant) for row in batch}
     fields = sorted({name for message in prepared.values() if message for name in message.fields})
     values = content.values_of([row.customer_id for row in batch], fields)
@@ -109,6 +111,8 @@ def worded(
                 employee_id=employee_id,
             )  # fmt: skip
         except Exception as error:  # one message that cannot be worded does not hold the others
+            if isinstance(error, DatabaseError | InterfaceError) and is_gone(error):
+                raise  # nothing is wrong with its words
             log.warning("touch %s of campaign %s has no words: %s", row.touch_id, row.campaign_id, error)
             gaps.append(
                 Told(row.campaign_id, row.attempt_id or 0, "refused", now, code="content", text=str(error)[:200],

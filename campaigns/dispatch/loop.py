@@ -282,7 +282,10 @@ class _Turn:
             for row in batch
             if looked.get(row.attempt_id or 0, "stopped") != ""
         ]
-        outgoing, gaps = calling.worded(sending, words, free, at)
+        outgoing, gaps = steadily(lambda: calling.worded(sending, words, free, at), PATIENCE)
+        if time.monotonic() - started > START.total_seconds():  # it was away while we looked for words
+            at = self._at(claim, started)
+            outgoing, gaps = [], [calling.forbidden(row, "not_started", at) for row in free]
         outgoing, reserved, late = calling.reserved(sending, outgoing, free, at, adapter.at_once)
         gaps += late
         outgoing, taken, late = self._within_calls(sending, adapter, outgoing, free, at)

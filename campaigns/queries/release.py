@@ -321,8 +321,9 @@ def leftovers() -> list[int]:
 
 
 def _run(statement: sql.Composable) -> None:
+    """As text: within a job, who did it is written down by a wrapper that reads statements as text."""
     with connection.cursor() as cursor:
-        cursor.execute(statement)
+        cursor.execute(statement.as_string(cursor.connection))
 
 
 def _one(statement: str, parameters: Sequence[Any]) -> Any:

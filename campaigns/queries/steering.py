@@ -10,6 +10,8 @@ from audiences.contact_state import permitted_sql
 from audiences.vocabulary import Purpose, ResponseKind
 
 CAP_REACHED = "cap reached"
+# Why the platform cannot be told of a person: none of their addresses is one it takes.
+UNTELLABLE = "'no identity', 'identity_kind', 'not_taken_here', 'empty'"
 PERMITTED = permitted_sql("s", "%(brand)s::text", "%(medium)s::text", Purpose.UPLOAD)
 
 STEERED = """
@@ -79,7 +81,7 @@ WITH due AS MATERIALIZED (
     FROM campaigns_touch t
     JOIN channels_platformaudiencemember pm ON pm.audience_id = %(audience)s AND pm.customer_id = t.customer_id
     WHERE t.campaign_id = %(campaign)s AND t.channel_id = %(channel)s AND t.state = 'planned' AND t.due_at <= %(now)s
-      AND (pm.held OR pm.error IN ('no identity', '{CAP_REACHED}'))
+      AND (pm.held OR pm.error IN ({UNTELLABLE}, '{CAP_REACHED}'))
     LIMIT %(limit)s
     FOR NO KEY UPDATE OF t SKIP LOCKED
 )

@@ -1,10 +1,13 @@
 """Microsoft Advertising's services through Microsoft's own client library, over SOAP.
 
 The library is imported here, and only when a call is made. Its descriptions of the services are parsed once a process
-(about a second each) and shared.
+(about a second each) and shared. A shared description takes the headers of a message, and so the account and its
+token, from whoever used it last: so each call says first whose it is, and a service is called by one thread at a time.
 """
 
 import logging
+import threading
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
@@ -21,11 +24,12 @@ PATHS = {
     "ReportingService": "/Api/Advertiser/Reporting/v13/ReportingService.svc",
     "CustomerManagementService": "/Api/CustomerManagement/v13/CustomerManagementService.svc",
 }
-EXPIRED = 109
+INVALID, EXPIRED = 105, 109  # the token: not (or no more) valid, which may be mended by a new one; over
 STOPPING = {105, 106, 107, 108, 110, 112, 113, 114, 115}  # credentials, permission, the account itself
 SLOWER = {117, 118, 207}  # too many calls, too many at once
 WAIT_SLOWER, WAIT_PASSING = 60.0, 10.0
 _descriptions: dict[str, Any] = {}
+_turns: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)  # by service
 
 
 def sdk(name: str) -> Any:
@@ -62,7 +66,15 @@ class Soap:
 
     def call(self, service: str, operation: str, **given: Any) -> Any:
         """One operation; the answer is the library's object, None where it is empty. Raises :class:`AdapterError`."""
+        self._token()  # fetched before anybody has to wait for us
+        with _turns[service]:
+            return self._call(service, operation, given)
+
+    def _call(self, service: str, operation: str, given: Mapping[str, Any]) -> Any:
         client = self._service(service)
+        description = client.soap_client.wsdl
+        for one in (description, *(entry.imported for entry in description.imports)):
+            one.options = client.soap_client.options
         suds = sdk("suds")
         for again in (True, False):
             try:
@@ -71,7 +83,7 @@ class Soap:
             except suds.WebFault as fault:
                 errors = _errors(fault)
                 code = int(errors[0].get("Code", 0)) if errors else 0
-                if again and code == EXPIRED:
+                if again and code in {INVALID, EXPIRED}:
                     self._forget()
                     continue
                 raise _failed(errors, fault) from None
@@ -101,28 +113,31 @@ class Soap:
         return made
 
     def _service(self, name: str) -> Any:
-        if name not in self._services:
-            client, authorization = sdk("bingads.service_client"), sdk("bingads.authorization")
-            token = self._token
-            base: Any = authorization.Authentication
+        with _turns[name]:
+            return self._services.get(name) or self._made(name)
 
-            class Bearer(base):  # type: ignore[misc]
-                def enrich_headers(self, headers: dict[str, str]) -> None:
-                    headers["AuthenticationToken"] = token()
+    def _made(self, name: str) -> Any:
+        client, authorization = sdk("bingads.service_client"), sdk("bingads.authorization")
+        token = self._token
+        base: Any = authorization.Authentication
 
-            data = authorization.AuthorizationData(
-                account_id=self._account, customer_id=self._customer, developer_token=self._developer_token,
-                authentication=Bearer(),
-            )  # fmt: skip
-            cache = _descriptions.setdefault(name, sdk("bingads.util").DictCache())
-            options: dict[str, Any] = {"timeout": self._timeout, "cache": cache}
-            if self._base:
-                options["location"] = self._base + PATHS[name]
-            made = client.ServiceClient(
-                service=name, version=VERSION, authorization_data=data, environment="production", **options
-            )
-            made.refresh_oauth_tokens_automatically = False  # the tokens are ours
-            self._services[name] = made
+        class Bearer(base):  # type: ignore[misc]
+            def enrich_headers(self, headers: dict[str, str]) -> None:
+                headers["AuthenticationToken"] = token()
+
+        data = authorization.AuthorizationData(
+            account_id=self._account, customer_id=self._customer, developer_token=self._developer_token,
+            authentication=Bearer(),
+        )  # fmt: skip
+        cache = _descriptions.setdefault(name, sdk("bingads.util").DictCache())
+        options: dict[str, Any] = {"timeout": self._timeout, "cache": cache}
+        if self._base:
+            options["location"] = self._base + PATHS[name]
+        made = client.ServiceClient(
+            service=name, version=VERSION, authorization_data=data, environment="production", **options
+        )
+        made.refresh_oauth_tokens_automatically = False  # the tokens are ours
+        self._services[name] = made
         return self._services[name]
 
     def close(self) -> None:

@@ -8,15 +8,16 @@ import asyncio
 import datetime as dt
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
-from channels.sandbox.faults import Fault
+from channels.sandbox.faults import Fault, chance
 from channels.sandbox.log import digest
+from channels.sandbox.vendors._delivery import Matching, Plain
 from channels.sandbox.vendors.base import BaseVendor, Door, VendorConfig
 from channels.sandbox.web import after
 
@@ -51,6 +52,7 @@ class AdConfig(VendorConfig):
     topped_up: float = 10_000.0  # yuan, once, and a gift
     gift: float = 0.0
     click_share: float = 0.012
+    default_frequency: float = 3.0  # a day and person, where people live behind
     placements: dict[str, Any] = field(default_factory=dict)  # id → fields, as somebody made them by hand
 
 
@@ -67,6 +69,8 @@ class AdPlatform(BaseVendor):
     Config = AdConfig
     # Codes of the platform: token over, wrong token, refresh token over, too many calls, bad parameter, own trouble.
     codes: ClassVar[dict[str, int]]
+    medium: ClassVar[str] = "social"
+    hashed: ClassVar[Mapping[str, Plain]] = {}  # field of a person → its form before it is hashed
     rotates: ClassVar[bool] = True  # a refresh token is taken once, and a new one comes with each answer
     token_paths: ClassVar[tuple[str, ...]] = ()
 
@@ -81,6 +85,7 @@ class AdPlatform(BaseVendor):
         self.delivered: dict[tuple[str, str], Figures] = {}
         self._calls: dict[str, list[float]] = {}
         self._ticking: asyncio.Task[None] | None = None
+        self.matching = Matching(self.seed, self.config.match_share, self.people, self.hashed, "sha256")
 
     # -- to give -----------------------------------------------------------------------------------------
     def envelope(self, code: int, text: str, data: Any) -> Answer:
@@ -98,6 +103,14 @@ class AdPlatform(BaseVendor):
     def day_budget_fen(self, placement: dict[str, Any], day: dt.date) -> int:
         """What a placement may spend on a day; 0 when it does not run."""
         raise NotImplementedError
+
+    def audience(self, placement: dict[str, Any]) -> Iterable[str] | None:
+        """The hashes a placement is shown to; None for everybody on the platform."""
+        return None
+
+    def cap(self, placement: dict[str, Any]) -> tuple[int, int] | None:
+        """(exposures, days) a person may see of a placement at most, where the platform keeps to such a thing."""
+        return None
 
     # -- life --------------------------------------------------------------------------------------------
     def restore(self) -> None:
@@ -149,7 +162,7 @@ class AdPlatform(BaseVendor):
                     self.check_call(request, given)
                     self._check_limit(bucket or request.path)
                     if request.method != "GET":
-                        fault = self.config.faults.decide(
+                        fault = self.config.faults.decide_call(
                             self.seed, digest(request.path, repr(sorted(given.items(), key=str)))
                         )
                 if fault is Fault.THROTTLE:
@@ -255,7 +268,11 @@ class AdPlatform(BaseVendor):
         """Bring a day's delivery of a placement to ``share`` of what its budget allows."""
         budget = int(self.day_budget_fen(self.placements[key], day) * min(1.0, share))
         known = self.delivered.get((key, day.isoformat()), Figures())
-        exposures = max(known.exposures, int(budget * 10 / self.config.cpm))
+        rows = self._public(self.placements[key])
+        most = int(budget * 10 / self.config.cpm)
+        if rows is not None:  # no more than the people behind look at
+            most = min(most, int(self._room(key, day, len(rows)) * min(1.0, share)))
+        exposures = max(known.exposures, most)
         if exposures == known.exposures:
             return known
         figures = Figures(
@@ -263,7 +280,33 @@ class AdPlatform(BaseVendor):
         )
         self.delivered[key, day.isoformat()] = figures
         self.write("delivered", placement=key, day=day.isoformat(), figures=vars(figures))
+        if rows:
+            self.seen_by(self.medium, (rows[n % len(rows)] for n in range(known.exposures, exposures)))
         return figures
+
+    def _public(self, placement: dict[str, Any]) -> list[int] | None:
+        """Rows of the people a placement can be shown to; None where nobody lives behind."""
+        if self.people is None:
+            return None
+        hashes = self.audience(placement)
+        if hashes is not None:
+            return [int(row) for row in self.matching.people_in(hashes)]
+        share = self.config.match_share
+        return [
+            row for row, one in enumerate(self.people.people) if chance(self.seed, self.name, one.key) < share
+        ]
+
+    def _room(self, key: str, day: dt.date, people: int) -> int:
+        """Exposures of a day that so many people look at, less what a cap leaves no room for."""
+        most = int(people * self.config.default_frequency)
+        cap = self.cap(self.placements[key])
+        if cap is None:
+            return most
+        earlier = sum(
+            figures.exposures for (other, of), figures in self.delivered.items()
+            if other == key and 0 < (day - dt.date.fromisoformat(of)).days < cap[1]
+        )  # fmt: skip
+        return max(0, min(most, cap[0] * people - earlier))
 
     def figures(self, start: str, end: str) -> list[tuple[str, str, Figures]]:
         """(placement, day, figures) of these days, in a fixed order."""

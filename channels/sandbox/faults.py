@@ -1,6 +1,7 @@
 """What can go wrong on a far side, chosen by share (by hash, so the same messages fail again) or one by one."""
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -33,10 +34,25 @@ class Faults:
     receipt_early: float = 0.0  # share of receipts that come before the answer
     next: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        # Beside the configuration: what happened so far.
+        self.seen: Counter[str] = Counter()
+        self._times: Counter[str] = Counter()
+
     def decide(self, seed: int, key: str) -> Fault:
         """The treatment of the message ``key``."""
-        if self.next:
-            return Fault(self.next.pop(0))
+        fault = Fault(self.next.pop(0)) if self.next else self._draw(seed, key)
+        self.seen[fault.value] += fault is not Fault.OK
+        return fault
+
+    def decide_call(self, seed: int, key: str) -> Fault:
+        """The treatment of a call that is the same when it is made again: its next time is drawn anew, as a line
+        that failed once does not fail for ever."""
+        self._times[key] += 1
+        times = self._times[key]
+        return self.decide(seed, key if times == 1 else f"{key}\0{times}")
+
+    def _draw(self, seed: int, key: str) -> Fault:
         share = chance(seed, "fault", key)
         for fault in (Fault.DROP_BEFORE, Fault.THROTTLE, Fault.REFUSE, Fault.SILENT, Fault.DROP):
             width = float(getattr(self, fault.value))

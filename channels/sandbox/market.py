@@ -45,7 +45,13 @@ CURVES: dict[str, Curve] = {
     "sms": Curve(ceiling=0.045, speed=0.80, opt_out=0.006, opt_out_growth=1.9, click=0.045, reply=0.004),
     "wecom": Curve(ceiling=0.060, speed=0.70, opt_out=0.003, click=0.080),
     "social": Curve(ceiling=0.020, speed=0.25, opt_out=0.0),
+    "video": Curve(ceiling=0.018, speed=0.20, opt_out=0.0),
+    "search": Curve(ceiling=0.035, speed=0.60, opt_out=0.0),
+    "official_account": Curve(ceiling=0.040, speed=0.60, opt_out=0.004, click=0.060, reply=0.003),
+    "app_push": Curve(ceiling=0.025, speed=0.50, opt_out=0.005, click=0.050),
+    "webhook": Curve(ceiling=0.025, speed=0.50, opt_out=0.005, click=0.050),
 }
+FIRST = ("email", "sms", "social", "wecom")  # their codes never change: what is drawn hangs on them
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,7 @@ class Truth:
     @cached_property
     def media(self) -> tuple[str, ...]:
         """Media by code: the position in this tuple is what arrays of media hold."""
-        return tuple(sorted(self.curves))
+        return (*(m for m in FIRST if m in self.curves), *sorted(set(self.curves) - set(FIRST)))
 
     def code(self, medium: str) -> int:
         return self.media.index(medium)

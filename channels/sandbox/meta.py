@@ -130,7 +130,7 @@ class Account:
             try:
                 self._check(request, given)
                 if request.method != "GET":
-                    fault = self.config.faults.decide(
+                    fault = self.config.faults.decide_call(
                         self.seed, digest(request.path, repr(sorted(given.items())))
                     )
                 if fault is Fault.THROTTLE:

@@ -1,7 +1,8 @@
 """The people of the simulated market: who is one person, over all channels.
 
-A CSV file with the header ``key,phone,email,member_number,wecom_external_id,wecom_userid``: ``key`` is any unique
-text, ``wecom_userid`` the employee who has the person as a contact. Empty cells are allowed.
+A CSV file with the header ``key,phone,email,member_number,wecom_external_id,wecom_userid,openid``: ``key`` is any
+unique text, ``wecom_userid`` the employee who has the person as a contact. Empty cells are allowed, and the last two
+columns may be missing.
 """
 
 import csv
@@ -14,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-COLUMNS = ("key", "phone", "email", "member_number", "wecom_external_id", "wecom_userid")
+COLUMNS = ("key", "phone", "email", "member_number", "wecom_external_id", "wecom_userid", "openid")
+ADDRESSES = ("phone", "email", "member_number", "wecom_external_id", "openid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,22 @@ class Person:
     member_number: str = ""
     wecom_external_id: str = ""
     wecom_userid: str = ""
+    openid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """One message (or advertisement) that a person of the population has before them."""
+
+    row: int
+    medium: str
+    links: tuple[str, ...] = ()
+    pixels: tuple[str, ...] = ()
+    unsubscribe: str = ""
+    number: str = ""  # ours, for replies by text message
+    employee: str = ""
+    via: str = ""  # the vendor's side it came by, and goes back
+    about: str = ""  # how that side names the message
 
 
 def write_population(path: Path | str, people: Iterable[Person]) -> int:
@@ -57,7 +75,7 @@ class Population:
         self.people = list(people)
         self.hashes = hashes_of(person.key for person in self.people)
         self._found: dict[str, dict[str, int]] = {}
-        for name in ("phone", "email", "member_number", "wecom_external_id"):
+        for name in ADDRESSES:
             values = ((getattr(person, name), row) for row, person in enumerate(self.people))
             self._found[name] = {value.lower(): row for value, row in values if value}
 

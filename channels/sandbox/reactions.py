@@ -1,7 +1,7 @@
 """The people behind, live: they open, click, answer, leave and buy, each when their time has come.
 
 Reactions are drawn by :mod:`channels.sandbox.market`, wait in simulated time, and then reach our side as any
-stranger's would: a GET of a pixel or link, an RFC 8058 POST, a text message to our number, an order of the shop.
+stranger's would: a GET of a pixel or link, an RFC 8058 POST, a message to our number or account, an order of the shop.
 Only addresses below ``market.app_url`` are ever called. What a touch led to is written down (``market.jsonl``), so
 that a killed sandbox goes on where it was.
 """
@@ -15,9 +15,9 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 import numpy as np
@@ -26,7 +26,7 @@ from channels.sandbox.config import Market
 from channels.sandbox.faults import chance
 from channels.sandbox.log import Log, read_log
 from channels.sandbox.market import Truth, base_orders, draw, react
-from channels.sandbox.people import Population
+from channels.sandbox.people import Person, Population, Touch
 
 KIND = "market"
 DAY = 86400.0
@@ -37,17 +37,12 @@ AGAIN = {409, 429}  # the same call still runs; too many calls
 LONGEST_TICK = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class Touch:
-    """One message (or advertisement) that a person of the population has before them."""
+class Side(Protocol):
+    """What a vendor's side does when one of the people turns to us over it."""
 
-    row: int
-    medium: str
-    links: tuple[str, ...] = ()
-    pixels: tuple[str, ...] = ()
-    unsubscribe: str = ""
-    number: str = ""  # ours, for replies by text message
-    employee: str = ""
+    async def answers(self, person: Person, text: str) -> None: ...
+
+    async def leaves(self, person: Person, about: str) -> None: ...
 
 
 @dataclass(slots=True)
@@ -70,6 +65,7 @@ class Crowd:
     log: Log
     reply: Callable[[str, str, str], None]  # (phone, our number, text)
     leave: Callable[[str, str], Awaitable[None]]  # (external id, employee)
+    sides: Mapping[str, Side] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -204,21 +200,21 @@ class Crowd:
         if not math.isnan(waits["click"]) and links:
             chosen = links[int(chance(self.truth.seed, "link", name) * len(links))]
             yield waits["click"], {"do": "get", "url": chosen, "as": "click"}
-        if not math.isnan(waits["reply"]) and touch.number:
-            yield (
-                waits["reply"],
-                {"do": "reply", "row": touch.row, "to": touch.number, "text": "请问还有货吗？"},
-            )
+        back = {"to": touch.number, "via": touch.via}
+        if not math.isnan(waits["reply"]) and (touch.number or touch.via):
+            yield waits["reply"], {"do": "reply", "row": touch.row, "text": "请问还有货吗？", **back}
         if not math.isnan(waits["opt_out"]):
             leaving = {"row": touch.row, "medium": touch.medium}
-            if touch.medium == "sms" and touch.number:
+            if touch.medium == "sms" and (touch.number or touch.via):
                 words = ("R", "退订", "T") if person.phone.startswith("+86") else ("STOP", "Stop")
                 word = words[int(chance(self.truth.seed, "word", name) * len(words))]
-                yield waits["opt_out"], {"do": "reply", "to": touch.number, "text": word, **leaving}
+                yield waits["opt_out"], {"do": "reply", "text": word, **back, **leaving}
             elif touch.medium == "email" and self._ours(touch.unsubscribe):
                 yield waits["opt_out"], {"do": "unsubscribe", "url": touch.unsubscribe, **leaving}
             elif touch.medium == "wecom" and touch.employee:
                 yield waits["opt_out"], {"do": "leave", "employee": touch.employee, **leaving}
+            elif touch.via:
+                yield waits["opt_out"], {"do": "leave", "via": touch.via, "about": touch.about, **leaving}
         if not math.isnan(waits["order"]):
             yield (
                 waits["order"],
@@ -282,10 +278,18 @@ class Crowd:
             done = await self._call("POST", action["url"], data={"List-Unsubscribe": "One-Click"})
             self.count("unsubscribe" if done else "unsubscribe failed")
         elif what == "reply":
-            self.reply(self.people.people[action["row"]].phone, action["to"], action["text"])
+            person = self.people.people[action["row"]]
+            if action.get("via"):
+                await self.sides[action["via"]].answers(person, action["text"])
+            else:
+                self.reply(person.phone, action["to"], action["text"])
             self.count("reply")
         elif what == "leave":
-            await self.leave(self.people.people[action["row"]].wecom_external_id, action["employee"])
+            person = self.people.people[action["row"]]
+            if action.get("via"):
+                await self.sides[action["via"]].leaves(person, action["about"])
+            else:
+                await self.leave(person.wecom_external_id, action["employee"])
             self.count("leave")
         if "medium" in action:
             self._memory.setdefault((action["row"], action["medium"]), Memory()).left = True

@@ -100,6 +100,10 @@ class Sandbox:
             name: vendor(getattr(config.vendors, name), self.log, seed, people, self._at_ours)
             for name, vendor in all_vendors().items()
         }
+        if self.crowd is not None:
+            self.crowd.sides = self.vendors
+            for vendor in self.vendors.values():
+                vendor.crowd = self.crowd
         for side in (self.mail, self.center, self.corp, self.account):
             side.restore()
         for vendor in self.vendors.values():
@@ -290,6 +294,11 @@ class Sandbox:
                 "smpp": self.center.waiting(), "webhook": self.postman.waiting(),
                 "market": self.crowd.waiting() if self.crowd else 0,
                 **{name: vendor.waiting() for name, vendor in self.vendors.items()},
+            },
+            "faults": {
+                name: dict(side.config.faults.seen)
+                for name, side in sides.items()
+                if side and hasattr(side.config, "faults") and side.config.faults.seen
             },
             "day": self.crowd.now() if self.crowd else 0.0,
             "ports": self.ports,

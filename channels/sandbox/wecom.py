@@ -178,7 +178,7 @@ class Corp:
                 except ValueError:
                     raise Refused(47001, "data format error") from None
                 if request.path.endswith(("add_msg_template", "add_moment_task")):
-                    fault = self.config.faults.decide(self.seed, digest(raw))
+                    fault = self.config.faults.decide_call(self.seed, digest(raw))
                 if fault is Fault.THROTTLE:
                     raise Refused(45009, "api freq out of limit")
                 if fault is Fault.REFUSE:

@@ -77,7 +77,7 @@ def count(sandbox: Path) -> dict[str, Any]:
     counts.accepted = len(touches)
     counts.sent_twice = sum(n - 1 for n in touches.values() if n > 1)
     counts.over = sum(max(0, n - targets.get(cell, 0)) for cell, n in cells.items())
-    counts.over += sum(_beyond_rule(sorted(at)) for at in times.values())
+    counts.over += sum(beyond_rule(sorted(at), CAP, HOURS) for at in times.values())
     counts.lost = sum(
         1
         for attempt_id, (*_key, state, _touch) in attempts.items()
@@ -101,10 +101,10 @@ def _taken(sandbox: Path) -> dict[int, list[dt.datetime]]:
     return taken
 
 
-def _beyond_rule(at: list[dt.datetime]) -> int:
-    """Contacts that fell into a window that was full."""
+def beyond_rule(at: list[dt.datetime], most: int, hours: int) -> int:
+    """Contacts that fell into a window of ``hours`` that held ``most`` already."""
     beyond = 0
     for position, moment in enumerate(at):
-        first = bisect_right(at, moment - dt.timedelta(hours=HOURS))
-        beyond += position - first + 1 > CAP
+        first = bisect_right(at, moment - dt.timedelta(hours=hours))
+        beyond += position - first + 1 > most
     return beyond

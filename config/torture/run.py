@@ -70,7 +70,9 @@ class Torture:
         self.random = random.Random(seed)  # noqa: S311
         self.say = say
         self.folder: Path = settings.DATA_DIR
-        self.server = postgres.default_server(self.folder, settings.DATABASES["default"]["PASSWORD"])
+        password = settings.DATABASES["default"]["PASSWORD"]
+        # Somebody else's database is used as it is, and never killed.
+        self.server = postgres.default_server(self.folder, password) if settings.EMBEDDED else None
         url = settings.BROKER_URL
         self.redis = Path(url.removeprefix("redis+socket://")) if url.startswith("redis+socket://") else None
         self.children = Children(self.folder / "log", say)
@@ -78,18 +80,20 @@ class Torture:
 
     def run(self) -> dict[str, Any]:
         began = time.monotonic()
-        self.server.hold()
+        if self.server:
+            self.server.hold()
         try:
             self._prepare()
             self._start()
             sending = time.monotonic()
             finished = self._kill_and_wait()
             seconds = time.monotonic() - sending
-            counted = count.count(self.folder / "sandbox")
+            counted = self._count()
         finally:
             self.children.stop(hurry=lambda: True)
             connection.close()
-            self.server.leave()
+            if self.server:
+                self.server.leave()
         return {
             "customers": self.customers,
             "broker": "redis" if self.redis else "embedded",
@@ -101,12 +105,19 @@ class Torture:
             "seconds": round(time.monotonic() - began, 1),
         }
 
+    def _count(self) -> dict[str, Any]:
+        return count.count(self.folder / "sandbox")
+
     # Setting up --------------------------------------------------------------------------------
 
     def _prepare(self) -> None:
         call_command("migrate", interactive=False, verbosity=0, skip_checks=True)
         queue.install()
         self.ports = dict(zip(SIDES, free_ports(len(SIDES)), strict=True))
+        self._set_up()
+
+    def _set_up(self) -> None:
+        """Rows, and what the sandbox reads when it starts."""
         self.scene = scene.build(self.customers, self.ports["smtp"], self.ports["smpp"], timezone.now())
         sandbox = self.folder / "sandbox"
         sandbox.mkdir(parents=True, exist_ok=True)
@@ -241,6 +252,8 @@ class Torture:
     def _plan(self) -> list[str]:
         """What is killed, in order: everything once if there are kills enough, then by weight."""
         weights = WEIGHTS | ({"broker": 1} if self.redis else {})
+        if self.server is None:
+            weights.pop("database")
         first = list(weights)
         rest = self.random.choices(first, list(weights.values()), k=max(0, self.kills - len(first)))
         chosen = [*first[: self.kills], *rest]
@@ -249,7 +262,7 @@ class Torture:
         return chosen
 
     def _kill(self, kind: str) -> None:
-        if kind == "database":
+        if kind == "database" and self.server:
             pid = self.server.postmaster()
             if pid is not None:
                 with suppress(ProcessLookupError, PermissionError):
@@ -271,7 +284,7 @@ class Torture:
 
     def _restart_database(self) -> None:
         deadline = time.monotonic() + REACHABLE
-        while True:
+        while self.server:
             try:
                 self.server.hold()
                 return

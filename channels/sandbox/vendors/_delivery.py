@@ -6,7 +6,7 @@ matched people search for (or, where a cap is set, than it lets them see).
 
 import datetime as dt
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,14 +81,20 @@ def market_of(config: Any) -> Market:
 
 
 def keep(
-    vendor: BaseVendor, delivered: dict[tuple[str, str], Figures], key: tuple[str, str], figures: Figures
+    vendor: BaseVendor,
+    delivered: dict[tuple[str, str], Figures],
+    key: tuple[str, str],
+    figures: Figures,
+    people: Sequence[str],
 ) -> Figures:
-    """What a campaign has delivered on a day, in memory and in the log; the same again is written once."""
-    if figures != delivered.get(key, Figures()):
+    """What a campaign has delivered on a day, in memory and in the log, told to the people behind; once, not again."""
+    before = delivered.get(key, Figures())
+    if figures != before:
         delivered[key] = figures
         vendor.write(
             "delivered", campaign=key[0], day=key[1], impressions=figures.impressions, clicks=figures.clicks
         )
+        vendor.seen_by("search", dealt(vendor.people, people, before, figures))
     return figures
 
 
@@ -115,3 +121,10 @@ def day_of(
         clicks += clicked
         impressions += 1
     return Figures(impressions, clicks)
+
+
+def dealt(behind: Population | None, people: Sequence[str], before: Figures, after: Figures) -> Iterator[int]:
+    """Rows of those who saw what came since: in rounds over the matched people. Nobody where nobody lives behind."""
+    if behind is not None and people:
+        for n in range(before.impressions, after.impressions):
+            yield int(people[n % len(people)])

@@ -171,7 +171,7 @@ class AdsService:
         try:
             self._let_in(metadata, request.customer_id)
             if changing:
-                fault = vendor.config.faults.decide(vendor.seed, request.SerializeToString().hex())
+                fault = vendor.config.faults.decide_call(vendor.seed, request.SerializeToString().hex())
             if fault is Fault.THROTTLE:
                 raise AdsError(
                     "quota_error",

@@ -21,6 +21,7 @@ from aiohttp import web
 
 from channels.sandbox.faults import Fault, chance
 from channels.sandbox.log import digest
+from channels.sandbox.people import Person
 from channels.sandbox.vendors.base import BaseVendor, Door, VendorConfig
 from channels.sandbox.web import after
 
@@ -222,8 +223,20 @@ class Vendor(BaseVendor):
                 digest=digest(json.dumps(said, sort_keys=True)), sent_at=now, answered=answered,
             )  # fmt: skip
             self.count("accepted")
+            if self._arrives(message):
+                self.reached("sms", "phone", _e164(number), self._shown(template, said))
         self._report(taken)
         return {"BizId": biz_id}
+
+    def _shown(self, template: str, said: Mapping[str, str]) -> str:
+        """What the phone shows; of a template whose text is not known here, its variables."""
+        text = self.config.templates.get(template)
+        if text is None:
+            return " ".join(said.values())
+        return re.sub(r"\$\{(\w+)\}", lambda found: said.get(found[1], ""), text)
+
+    async def answers(self, person: Person, text: str) -> None:
+        await self._reply({"phone": person.phone, "text": text})
 
     def _judged(self, asked: Mapping[str, str]) -> tuple[list[str], str, list[dict[str, str]]]:
         """(numbers, template, variables of each). Raises :class:`Refused`: then nothing of the call is taken."""
@@ -379,6 +392,10 @@ def _number(told: str) -> str:
     """As receipts write it; "" for no number."""
     found = _HOME.fullmatch(str(told)) or _ABROAD.fullmatch(str(told))
     return found.group(1) if found else ""
+
+
+def _e164(number: str) -> str:
+    return f"+86{number}" if _HOME.fullmatch(number) else f"+{number}"
 
 
 def _local(at: float) -> dt.datetime:

@@ -156,7 +156,9 @@ class Vendor(BaseVendor):
             if handler is None:
                 raise ApiError(404, "ApiService not found may be hostname or uri not right")
             if method in CHANGING:
-                fault = self.config.faults.decide(self.seed, digest(method, json.dumps(body, sort_keys=True)))
+                fault = self.config.faults.decide_call(
+                    self.seed, digest(method, json.dumps(body, sort_keys=True))
+                )
             if fault is Fault.THROTTLE:
                 raise ApiError(8501, "Request frequency exceeds the limit")
             if fault is Fault.REFUSE:
@@ -366,4 +368,4 @@ class Vendor(BaseVendor):
             self.seed, market_of(self.config), campaign, day,
             people=len(people), budget=float(fields["budget"]), cap_left=None, share=share, before=before,
         )  # fmt: skip
-        return keep(self, self.delivered, key, figures)
+        return keep(self, self.delivered, key, figures, people)

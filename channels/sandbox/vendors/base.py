@@ -6,21 +6,27 @@ It recomputes every signature, keeps the vendor's limits, and writes what it tak
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import aiohttp
 from aiohttp import web
 
 from channels.sandbox.faults import Faults
 from channels.sandbox.log import Log, read_log
-from channels.sandbox.people import Population
+from channels.sandbox.people import Person, Population, Touch
 from channels.sandbox.web import serve
+
+if TYPE_CHECKING:
+    from channels.sandbox.reactions import Crowd
 
 RETRY_SECONDS = 0.2  # between two tries to tell our webhook something; doubled each time
 TRIES = 8
+
+LINK = re.compile(r"https?://[!#-;=?-~]+")
 
 Door = Callable[[dict[str, Any]], Awaitable[Any]]
 
@@ -47,6 +53,7 @@ class BaseVendor:
         self.ours = ours  # makes a callback's path a whole address
         self.counters: dict[str, int] = {}
         self._telling: set[asyncio.Task[bool]] = set()
+        self.crowd: Crowd | None = None  # the people behind, once they live
 
     def count(self, name: str, n: int = 1) -> None:
         self.counters[name] = self.counters.get(name, 0) + n
@@ -82,6 +89,28 @@ class BaseVendor:
     def doors(self) -> Mapping[str, Door]:
         """Paths of the control door that make things happen now: ``/<name>/<verb>`` → handler of a JSON body."""
         return {}
+
+    # -- the people behind -------------------------------------------------------------------------------
+    def reached(self, medium: str, kind: str, address: str, text: str, about: str = "") -> None:
+        """Somebody has a message before them. What it leads to comes back as from any stranger: clicks and orders by
+        themselves, answers and departures over this side."""
+        row = self.people.find(kind, address) if self.crowd and self.people else None
+        if row is not None and self.crowd:
+            links = tuple(LINK.findall(text))
+            self.crowd.touch(Touch(row, medium, links, via=self.name, about=about))
+
+    def seen_by(self, medium: str, rows: Iterable[int]) -> None:
+        """These people saw an advertisement, each as often as named. The platform tells nobody who they are."""
+        for row in rows if self.crowd else ():
+            self.crowd.touch(Touch(row, medium))  # type: ignore[union-attr]
+
+    async def answers(self, person: Person, text: str) -> None:
+        """Somebody writes to us over this side."""
+        raise NotImplementedError
+
+    async def leaves(self, person: Person, about: str) -> None:
+        """Somebody wants no more of it, in the way this side tells such a thing."""
+        raise NotImplementedError
 
     async def close(self) -> None:
         for task in self._telling:

@@ -186,7 +186,7 @@ class Vendor(BaseVendor):
             try:
                 self._let_in(request)
                 if request.method != "GET":
-                    fault = self.config.faults.decide(self.seed, digest(request.path, raw.decode()))
+                    fault = self.config.faults.decide_call(self.seed, digest(request.path, raw.decode()))
                 if fault is Fault.THROTTLE:
                     raise self._exhausted()
                 if fault is Fault.REFUSE:
@@ -375,4 +375,4 @@ class Vendor(BaseVendor):
             campaign, day, people=len(people), budget=plan.budget_of_day(spent), cap_left=cap_left, share=share,
             before=before,
         )  # fmt: skip
-        return keep(self, self.delivered, key, figures)
+        return keep(self, self.delivered, key, figures, people)

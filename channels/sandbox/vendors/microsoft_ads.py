@@ -140,7 +140,7 @@ class Vendor(BaseVendor):
                 raise NoEnvelope(f"no operation {call.operation} here")
             self._let_in(call)
             if call.operation in CHANGING:
-                treated = self.config.faults.decide(self.seed, digest(call.operation, raw.decode()))
+                treated = self.config.faults.decide_call(self.seed, digest(call.operation, raw.decode()))
             if treated is Fault.THROTTLE:
                 raise ServiceError(
                     117, "CallRateExceeded", "You have exceeded the number of calls allowed per minute."
@@ -519,4 +519,4 @@ class Vendor(BaseVendor):
             self.seed, market_of(self.config), campaign, day,
             people=len(people), budget=float(fields["DailyBudget"]), cap_left=None, share=share, before=before,
         )  # fmt: skip
-        return keep(self, self.delivered, key, figures)
+        return keep(self, self.delivered, key, figures, people)

@@ -22,6 +22,7 @@ from aiohttp import web
 
 from channels.sandbox.ad_platform import ZONE, AdConfig, AdPlatform, Refused, paged, within
 from channels.sandbox.faults import chance
+from channels.sandbox.vendors._delivery import Plain
 
 MOST_BYTES = 50 * 1024 * 1024
 MOST_A_LINE = 10_000
@@ -37,9 +38,11 @@ class Config(AdConfig):
 
 class Vendor(AdPlatform):
     name = "ocean_engine"
+    medium = "video"
     port = 18121
     Config = Config
     token_paths = ("/open_api/oauth2/refresh_token/",)
+    hashed: ClassVar[dict[str, Plain]] = {"phone": lambda value: value.removeprefix("+86")}
     codes: ClassVar[dict[str, int]] = {
         "over": 40102, "refresh_over": 40103, "limit": 40110, "parameter": 40001, "trouble": 50000,
     }  # fmt: skip
@@ -275,6 +278,10 @@ class Vendor(AdPlatform):
         raise Refused(self.codes["parameter"], f"audience {given.get('custom_audience_id')} does not exist")
 
     # -- projects ----------------------------------------------------------------------------------------
+    def audience(self, placement: dict[str, Any]) -> set[str]:
+        """Those of the published audiences: what was pushed and not published is shown to nobody."""
+        return {value for key in self.sources for value in self.shown(key)}
+
     def day_budget_fen(self, placement: dict[str, Any], day: dt.date) -> int:
         setting = placement.get("delivery_setting") or {}
         if not within(day, setting.get("start_time"), setting.get("end_time")):

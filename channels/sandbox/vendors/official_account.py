@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from channels.sandbox.faults import Fault, chance
 from channels.sandbox.log import digest
+from channels.sandbox.people import Person
 from channels.sandbox.vendors.base import BaseVendor, Door, VendorConfig
 from channels.sandbox.web import after
 
@@ -137,7 +138,7 @@ class Vendor(BaseVendor):
                 except ValueError:
                     raise _Refused(47001, "data format error") from None
                 if request.path.endswith("/send"):
-                    fault = self.config.faults.decide(self.seed, digest(raw))
+                    fault = self.config.faults.decide_call(self.seed, digest(raw))
                 if fault is Fault.THROTTLE:
                     raise _Refused(45011, "api minute-quota reach limit, must slower, retry next minute")
                 if fault is Fault.REFUSE:
@@ -192,6 +193,8 @@ class Vendor(BaseVendor):
         self.count("templates")
         blocked = chance(self.seed, "blocks", openid) < self.config.block_share
         status = "failed:user block" if blocked else "success"
+        if not blocked:
+            self.reached(self.name, "openid", openid, body.get("url", ""))
         self.event(openid, "TEMPLATESENDJOBFINISH", after=self.config.job_seconds, MsgID=msgid, Status=status)
         return {"errcode": 0, "errmsg": "ok", "msgid": msgid}
 
@@ -229,9 +232,12 @@ class Vendor(BaseVendor):
         if self.config.account == "subscription" and any(job["day"] == today for job in self._jobs.values()):
             raise _Refused(45028, "has no masssend quota")
         self._mass_calls.append(now)
-        return self._create(openids, digest(json.dumps(body[kind], sort_keys=True)), client, today)
+        text = (body.get("text") or {}).get("content", "")
+        return self._create(openids, digest(json.dumps(body[kind], sort_keys=True)), client, today, text)
 
-    def _create(self, openids: list[str], shown: str, client: str, today: str) -> dict[str, Any]:
+    def _create(
+        self, openids: list[str], shown: str, client: str, today: str, text: str = ""
+    ) -> dict[str, Any]:
         month = today[:7]
         followers = [one for one in openids if one.startswith("o") and self._follows(one)]
         reached = [
@@ -248,6 +254,7 @@ class Vendor(BaseVendor):
         self.write("mass", **line)
         for openid in line["reached"]:
             self.write("sent", verdict="sent", msgid=msgid, address=openid, digest=shown)
+            self.reached(self.name, "openid", openid, text)
         self._note(line)
         self.count("mass")
         sent = len(line["reached"])
@@ -291,6 +298,12 @@ class Vendor(BaseVendor):
             given["openid"], {"MsgType": "text", "Content": given["text"], "MsgId": next(self._ids)}, 0.0
         )
         return {}
+
+    async def answers(self, person: Person, text: str) -> None:
+        await self._message_now({"openid": person.openid, "text": text})
+
+    async def leaves(self, person: Person, about: str) -> None:
+        self.event(person.openid, "unsubscribe")
 
     def event(self, openid: str, event: str, after: float = 0.0, **fields: Any) -> None:
         self._post(openid, {"MsgType": "event", "Event": event, **fields}, after)

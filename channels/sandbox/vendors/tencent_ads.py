@@ -18,6 +18,7 @@ from aiohttp import web
 
 from channels.sandbox.ad_platform import AdConfig, AdPlatform, Handler, Refused, paged, within
 from channels.sandbox.faults import chance
+from channels.sandbox.vendors._delivery import Plain
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 TYPES = {
@@ -44,6 +45,7 @@ class Vendor(AdPlatform):
     Config = Config
     rotates = False  # the refresh token stays, its time begins anew
     token_paths = ("/oauth/token",)
+    hashed: ClassVar[dict[str, Plain]] = {"phone": lambda value: value.removeprefix("+86")}
     codes: ClassVar[dict[str, int]] = {
         "over": 11000, "refresh_over": 11012, "limit": 11017, "parameter": 18001, "trouble": 10000,
     }  # fmt: skip
@@ -248,6 +250,11 @@ class Vendor(AdPlatform):
         return sum(chance(self.seed, "matched", value) < self.config.match_share for value in hashes)
 
     # -- ad groups ---------------------------------------------------------------------------------------
+    def audience(self, placement: dict[str, Any]) -> set[str]:
+        """Those of the audiences it is aimed at; by itself it is aimed at all of the account's."""
+        aimed = (placement.get("targeting") or {}).get("custom_audience") or self.audiences
+        return {value for key in aimed for value in self.members(str(key))}
+
     def day_budget_fen(self, placement: dict[str, Any], day: dt.date) -> int:
         if not within(day, placement.get("begin_date"), placement.get("end_date")):
             return 0

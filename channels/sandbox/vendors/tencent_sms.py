@@ -20,6 +20,7 @@ from aiohttp import web
 
 from channels.sandbox.faults import Fault, chance
 from channels.sandbox.log import digest
+from channels.sandbox.people import Person
 from channels.sandbox.vendors.base import BaseVendor, Door, VendorConfig
 from channels.sandbox.web import after
 
@@ -194,6 +195,8 @@ class Vendor(BaseVendor):
                 serial = f"{int(now)}:{len(self._messages) + 1:012d}"
                 message = self._messages[serial] = Message(serial, phone, context, now)
                 taken.append(message)
+                if self._arrives(message):  # of a template only its parameters are known here
+                    self.reached("sms", "phone", phone, " ".join(asked.get("TemplateParamSet") or ()))
             self.write(
                 "submit", verdict="accepted" if serial else "refused", address=phone, context=context, serial=serial,
                 code=code, sent_at=now, template=asked["TemplateId"],
@@ -309,6 +312,9 @@ class Vendor(BaseVendor):
             json.dumps(body).encode(), JSON, taken=lambda status, answer: status == 200 and _is_zero(answer)
         )
         return {}
+
+    async def answers(self, person: Person, text: str) -> None:
+        await self._reply({"phone": person.phone, "text": text})
 
     def _row(self, message: Message) -> dict[str, Any]:
         arrives = self._arrives(message)

@@ -17,9 +17,11 @@ from aiohttp import web
 from channels import sms_text
 from channels.sandbox.faults import Fault, chance
 from channels.sandbox.log import digest
+from channels.sandbox.people import Person
 from channels.sandbox.vendors.base import BaseVendor, Door, VendorConfig
 from channels.sandbox.web import after
 
+STOPS = {"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT"}
 LONGEST_BODY, LONGEST_VALIDITY = 1600, 36_000
 ROOT = "/2010-04-01/Accounts/{account}"
 TEXTS = {
@@ -127,7 +129,7 @@ class Vendor(BaseVendor):
             try:
                 self._check(request)
                 if request.method == "POST":
-                    fault = self.config.faults.decide(
+                    fault = self.config.faults.decide_call(
                         self.seed, f"{asked.get('To')}:{digest(asked.get('Body', ''))}"
                     )
                     status = 201
@@ -249,6 +251,8 @@ class Vendor(BaseVendor):
         message.status = "undelivered" if lost else "delivered"
         message.error = self.config.error_code if lost else None
         self._tell_status(message)
+        if not lost:
+            self.reached("sms", "phone", message.to, message.body)
         if chance(self.seed, "repeat", message.sid) < faults.receipt_repeat:
             self._tell_status(message)
 
@@ -294,6 +298,10 @@ class Vendor(BaseVendor):
             fields["OptOutType"] = str(asked["opt_out_type"])
         self._post(self.config.callback, fields, lambda code, answer: code == 200 and b"<Response>" in answer)
         return {}
+
+    async def answers(self, person: Person, text: str) -> None:
+        stops = {"opt_out_type": "STOP"} if text.upper() in STOPS else {}
+        await self._reply({"phone": person.phone, "text": text, **stops})
 
     def _resource(self, message: Message) -> dict[str, Any]:
         base = ROOT.format(account=self.config.account_sid)

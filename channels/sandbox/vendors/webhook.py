@@ -13,6 +13,7 @@ from aiohttp import web
 
 from channels.sandbox.faults import Fault
 from channels.sandbox.log import digest
+from channels.sandbox.people import Person
 from channels.sandbox.vendors.base import BaseVendor, Door, VendorConfig
 from channels.sandbox.web import after
 
@@ -81,7 +82,7 @@ class Vendor(BaseVendor):
             return web.json_response({"ok": True})
         if len(messages) > MOST_MESSAGES:
             return web.json_response({"error": "too many messages"}, status=413)
-        return await self._take(request, messages)
+        return await self._take(request, messages, str(body.get("medium") or "webhook"))
 
     def _wrong(self, header: str, raw: bytes) -> str:
         fields = dict(part.split("=", 1) for part in header.split(",") if "=" in part)
@@ -94,7 +95,7 @@ class Vendor(BaseVendor):
         wanted = hmac.new(self.config.secret.encode(), str(at).encode() + b"." + raw, hashlib.sha256)
         return "" if hmac.compare_digest(wanted.hexdigest(), fields.get("v1", "")) else "wrong signature"
 
-    async def _take(self, request: web.Request, messages: list[dict[str, Any]]) -> web.Response:
+    async def _take(self, request: web.Request, messages: list[dict[str, Any]], medium: str) -> web.Response:
         """Each message once by its id: given again it gets the answer it got."""
         faults = self.config.faults
         results, whole = [], Fault.OK
@@ -104,7 +105,7 @@ class Vendor(BaseVendor):
                 whole = fault
             if whole is Fault.DROP_BEFORE:
                 break
-            results.append(self._one(message, fault))
+            results.append(self._one(message, fault, medium))
         if self.config.receipts and self.config.callback:
             told = [row["id"] for row in results if row["status"] == "accepted"]
             self.events(
@@ -114,7 +115,7 @@ class Vendor(BaseVendor):
         await after(request, whole, faults)
         return web.json_response({"results": results})
 
-    def _one(self, message: dict[str, Any], fault: Fault) -> dict[str, Any]:
+    def _one(self, message: dict[str, Any], fault: Fault, medium: str) -> dict[str, Any]:
         ident, address = message["id"], message["address"]
         known = self._taken.get(ident)
         if known is not None:
@@ -134,7 +135,12 @@ class Vendor(BaseVendor):
         verdict = result["status"]
         self.write("message", verdict=verdict, attempt=ident, address=address, digest=shown, result=result)
         self.count(verdict)
+        if verdict == "accepted":
+            self.reached(medium, "member_number", address, message.get("text", ""), ident)
         return result
+
+    async def leaves(self, person: Person, about: str) -> None:
+        self.events([{"type": "opt_out", "message": about}])
 
     def _draw(self, purpose: str, key: str) -> float:
         raw = hashlib.sha256(f"{self.seed}/{purpose}/{key}".encode()).digest()

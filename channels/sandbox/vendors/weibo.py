@@ -70,6 +70,11 @@ class Vendor(AdPlatform):
         days = (dt.date.fromisoformat(stops[:10]) - dt.date.fromisoformat(starts[:10])).days + 1
         return int(float(self._series_of(placement).get("lifetime_budget") or 0) * 100) // days
 
+    def cap(self, placement: dict[str, Any]) -> tuple[int, int] | None:
+        for rule in json.loads((placement.get("targeting") or {}).get("frequency") or "[]"):
+            return int(rule["limit"]), int(rule["time_interval"])
+        return None
+
     async def _list(self, request: web.Request, given: dict[str, Any]) -> Any:
         rows = [
             {"id": int(key.partition(":")[2]), **fields}
