@@ -112,6 +112,8 @@ class Torture:
 
     def _prepare(self) -> None:
         call_command("migrate", interactive=False, verbosity=0, skip_checks=True)
+        if self.server is None:  # what an installation with a database of its own is told to do once
+            call_command("collectstatic", interactive=False, verbosity=0, skip_checks=True)
         queue.install()
         self.ports = dict(zip(SIDES, free_ports(len(SIDES)), strict=True))
         self._set_up()
