@@ -34,6 +34,10 @@ UPDATE audiences_contactstate SET allowed = %(keys)s, recent_attempts = ARRAY[0,
 PARTITIONS = """
 CREATE TABLE {table}_{campaign} PARTITION OF {table} FOR VALUES IN ({campaign})
 """
+KEY = """
+ALTER TABLE campaigns_attempt_{campaign} ADD CONSTRAINT an_attempt_belongs_to_a_touch FOREIGN KEY (campaign_id, touch_id)
+    REFERENCES campaigns_touch_{campaign} (campaign_id, id)
+"""
 APPROVED = """
 INSERT INTO campaigns_approved_ordinal (campaign_id, channel_id, round, stage, ordinal, version)
 VALUES (%(campaign)s, %(channel)s, 1, 'customer', 1, 1)
@@ -216,6 +220,7 @@ def _scene(people: int, with_people: bool = True, channel: Any = None) -> tuple[
                 "campaigns_attempt",
             ):
                 cursor.execute(PARTITIONS.format(table=table, campaign=campaign.pk))
+            cursor.execute(KEY.format(campaign=campaign.pk))
             params = {"campaign": campaign.pk, "channel": channel.pk, "version": version.pk}
             for statement in (APPROVED, MEMBERS, TARGETS, TOUCHES):
                 cursor.execute(statement, params)

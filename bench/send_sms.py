@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bench._workers import timed
-from bench.dispatch import APPROVED, MEMBERS, PARTITIONS, PEOPLE, STATES, TARGETS, TOUCHES
+from bench.dispatch import APPROVED, KEY, MEMBERS, PARTITIONS, PEOPLE, STATES, TARGETS, TOUCHES
 
 IDENTITIES = """
 INSERT INTO audiences_identity (customer_id, kind, issuer, value, source, invalid_reason, created_at)
@@ -167,8 +167,9 @@ def scene(n: int, number: int, port: int, window: int) -> int:
     with connection.cursor() as cursor:
         for table in ("campaigns_member", "campaigns_member_target", "campaigns_touch", "campaigns_attempt"):
             cursor.execute(PARTITIONS.format(table=table, campaign=campaign.pk))
+        cursor.execute(KEY.format(campaign=campaign.pk))
         params = {"campaign": campaign.pk, "channel": channel.pk, "version": version.pk}
-        for statement in (APPROVED, MEMBERS, TARGETS, TOUCHES):
+        for statement in (APPROVED, KEY, MEMBERS, TARGETS, TOUCHES):
             cursor.execute(statement, params)
         cursor.execute("VACUUM ANALYZE")
         cursor.execute("CHECKPOINT")

@@ -16,7 +16,7 @@ from django.db import IntegrityError, connection, transaction
 from audiences.models import ContactState, Customer
 from audiences.vocabulary import permission_key
 from campaigns import rounds
-from campaigns.models import Budget, Campaign, FrequencyTarget, Member, MemberTarget, Plan, Touch
+from campaigns.models import Attempt, Budget, Campaign, FrequencyTarget, Member, MemberTarget, Plan, Touch
 from campaigns.planner import PlanError, make_plan
 from campaigns.release import admit, release
 from campaigns.release.release import ANALYSE_FROM
@@ -40,6 +40,17 @@ def touches(campaign: Campaign, **wanted):
 
 def targets(campaign: Campaign, **wanted):
     return MemberTarget.objects.filter(campaign_id=campaign.pk, **wanted)
+
+
+def assert_no_attempt_without_a_touch(campaign: Campaign) -> None:
+    """One of a touch there is may be written, one of a touch there is not may not."""
+    given = {"campaign_id": campaign.pk, "n": 1, "customer_id": 1, "channel_id": 1, "started_at": NOW}
+    known = touches(campaign).values_list("pk", flat=True)[0][-1]
+    with transaction.atomic():
+        Attempt.objects.create(id=10**9, touch_id=known, **given)
+        transaction.set_rollback(True)
+    with pytest.raises(IntegrityError, match="an_attempt_belongs_to_a_touch"), transaction.atomic():
+        Attempt.objects.create(id=10**9, touch_id=10**9, **given)
 
 
 def test_everybody_who_may_be_contacted_gets_the_full_target() -> None:
@@ -442,6 +453,8 @@ class TestConcurrently:
             cursor.execute("SELECT count(*) FROM pg_constraint WHERE conname LIKE 'without_c%'")
             assert cursor.fetchone()[0] == 0
         assert touches(small).count() == 2
+        for one in (small, campaign):
+            assert_no_attempt_without_a_touch(one)
         with pytest.raises(IntegrityError):
             touches(campaign).filter(ordinal=2).update(ordinal=3)
 
@@ -490,6 +503,7 @@ class TestConcurrently:
             assert touches(campaign).count() == 0
         assert release(Campaign.objects.get(pk=campaign.pk), plan, now=NOW).touches == 40
         assert touches(campaign).count() == 40
+        assert_no_attempt_without_a_touch(campaign)
         with connection.cursor() as cursor:
             cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
             assert cursor.fetchone()[0] == 0

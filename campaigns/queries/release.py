@@ -120,7 +120,7 @@ def partition(table: str, campaign_id: int) -> str:
 def make_bare(table: str, campaign_id: int) -> str:
     """A table like the partition to be: with its checks, without index or foreign key. A leftover is replaced."""
     name = partition(table, campaign_id)
-    _run(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(name)))
+    _run(sql.SQL("DROP TABLE IF EXISTS {} CASCADE").format(sql.Identifier(name)))  # with the key of attempts
     _run(
         sql.SQL(
             "CREATE TABLE {} (LIKE {} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING GENERATED)"
@@ -204,6 +204,24 @@ def check_keys(table: str, campaign_id: int) -> None:
         )
 
 
+OWN_KEY = """
+SELECT EXISTS (SELECT FROM pg_constraint WHERE conrelid = %s::regclass AND conname = 'an_attempt_belongs_to_a_touch')
+"""
+
+
+def bind_attempts(campaign_id: int) -> None:
+    """Each attempt of a campaign has its touch: a key from partition to partition, a twelfth as dear as one from whole
+    to whole. The attempts' own is empty still."""
+    attempts, touches = (partition(table, campaign_id) for table in ("campaigns_attempt", "campaigns_touch"))
+    if not _one(OWN_KEY, [attempts]):
+        _run(
+            sql.SQL(
+                "ALTER TABLE {} ADD CONSTRAINT an_attempt_belongs_to_a_touch FOREIGN KEY (campaign_id, touch_id)"
+                " REFERENCES {} (campaign_id, id)"
+            ).format(sql.Identifier(attempts), sql.Identifier(touches))
+        )
+
+
 def _promise(campaign_id: int) -> str:
     return f"without_c{campaign_id}"
 
@@ -275,7 +293,7 @@ def is_attached(table: str, campaign_id: int) -> bool:
 def drop_bare(table: str, campaign_id: int) -> None:
     """Remove a table that stands aside; one that is a partition already stays."""
     if not is_attached(table, campaign_id):
-        _run(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(partition(table, campaign_id))))
+        _run(sql.SQL("DROP TABLE IF EXISTS {} CASCADE").format(sql.Identifier(partition(table, campaign_id))))
         if _one(
             "SELECT EXISTS (SELECT FROM pg_constraint WHERE conrelid = %s::regclass AND conname = %s)",
             [f"{table}_shared", _promise(campaign_id)],

@@ -52,6 +52,8 @@ def attach(campaign_id: int, report: Report | None, keep: Callable[[], None]) ->
         if queries.is_attached(table, campaign_id):
             continue
         patiently(lambda table=table: queries.bind(table, campaign_id))  # type: ignore[misc]
+        if table == TOUCH:
+            patiently(lambda: queries.bind_attempts(campaign_id))
         queries.check_keys(table, campaign_id)
         patiently(lambda table=table: queries.promise_absence(table, campaign_id))  # type: ignore[misc]
         queries.check_absence(table, campaign_id)
