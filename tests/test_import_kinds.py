@@ -19,6 +19,7 @@ from audiences.models import (
     Product,
     Tag,
 )
+from campaigns.models import Campaign
 from tests.import_files import bad, counts, load
 
 pytestmark = pytest.mark.django_db
@@ -185,3 +186,12 @@ def test_a_do_not_contact_list_blocks_those_who_are_known_and_those_to_come(ann:
     state = ContactState.objects.get(pk=identity.resolve("email", "", "later@b.cn"))
     assert not contact_state.permits(state, brand, "email")
     assert contact_state.permits(state, brand, "sms")
+
+
+def test_a_campaign_that_ran_elsewhere_is_loaded_once_as_finished_with_its_flight() -> None:
+    told = "campaign,name,starts_at,ends_at,budget\nE7,Autumn,2026-09-01,2026-10-01,500\n"
+    assert counts(load("campaigns", told)) == (1, 0, 0, 0)
+    assert counts(load("campaigns", told)) == (0, 0, 1, 0)
+    campaign = Campaign.objects.get(number="E7")
+    assert (campaign.state, campaign.kind, campaign.cadence) == ("finished", "imported", {})
+    assert campaign.phases.get().starts_at == campaign.starts_at

@@ -69,6 +69,7 @@ def load(staged: Staged) -> dict[str, int]:
             "conversion_value": "100",
             "silent_touches": "1",
             "exit_on": "'[]'::jsonb",
+            "cadence": "'{}'::jsonb",
             "attribution_days": "coalesce(r.attribution_days, 7)",
             "revenue_basis": "'net'",
             "seed": "0",
