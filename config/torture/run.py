@@ -32,6 +32,7 @@ from config.torture import count, scene
 T = TypeVar("T")
 WEIGHTS = {"worker": 5, "database": 2, "sandbox": 2, "web": 1, "beat": 1}  # how often each is killed
 REACHABLE = 120.0  # seconds the database may be away at most
+BEGINS = 30.0  # seconds in which a slice begins to be sent, a dead worker's restart included
 QUIET = 3.0  # seconds without any change before the end is believed
 
 OPEN = """
@@ -46,6 +47,9 @@ OPEN_SLICE = """
 UPDATE campaigns_touch SET due_at = %(now)s WHERE state = 'planned' AND deferred = '' AND id %% %(slices)s = %(slice)s
 """
 UNSETTLED = "SELECT count(*) FROM campaigns_attempt WHERE state IN ('recorded', 'unknown')"
+OPEN_WAITING = (
+    "UPDATE campaigns_touch SET due_at = %(now)s WHERE state = 'planned' AND deferred <> 'pressure'"
+)
 END_FLIGHT = """
 UPDATE campaigns_touch SET deadline_at = %(now)s, due_at = least(due_at, %(now)s) WHERE state = 'planned'
 """
@@ -199,7 +203,9 @@ class Torture:
         for number, kind in enumerate(self._plan()):
             begun = steadily(self._begun, REACHABLE)
             steadily(partial(self._open_slice, number), REACHABLE)
-            if not self._watch_until(partial(self._began_since, begun), deadline):
+            # A slice of those who wait for an earlier touch, or have no place left, begins nothing.
+            self._watch_until(partial(self._began_since, begun), min(deadline, time.monotonic() + BEGINS))
+            if time.monotonic() >= deadline:
                 return False
             self._watch_for(self.random.uniform(0.0, 2.0))
             self._kill(kind)
@@ -235,6 +241,10 @@ class Torture:
                 if not ended:  # only the capped are left: their flight ends now
                     steadily(self._end_flight, REACHABLE)
                     ended = True
+            elif waiting and not flying and still > QUIET:
+                # Behind an earlier touch of the person whose slice was opened after theirs, they wait for its old day.
+                steadily(self._open_waiting, REACHABLE)
+                quiet_since = time.monotonic()
             time.sleep(0.25)
         return False
 
@@ -307,6 +317,10 @@ class Torture:
             return flying, waiting, planned, inbox, unsettled
 
         return steadily(ask, REACHABLE)
+
+    def _open_waiting(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(OPEN_WAITING, {"now": timezone.now()})
 
     def _end_flight(self) -> None:
         with connection.cursor() as cursor:
