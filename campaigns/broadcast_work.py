@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
+from audiences.days import day_of
 from audiences.vocabulary import ResponseKind
-from campaigns import broadcasts, employee_tasks, polling
+from campaigns import broadcasts, polling
 from campaigns.models import Broadcast, BroadcastGroup, BroadcastTask, EmployeeTask
 from campaigns.queries import employee_tasks as day_queries
 from campaigns.vocabulary import CampaignState
@@ -94,7 +95,8 @@ def _call(post: Broadcast, wanted: Sequence[BroadcastTask], maker: PostMaker, no
     tasks = _reserve(post, wanted, maker.mark(post.text), now)
     if not tasks:
         return 0
-    groups = [one.group.external_id for task in tasks for one in task.groups.select_related("group")]
+    own = BroadcastGroup.objects.filter(task__in=tasks).order_by("task_id", "pk")
+    groups = list(own.values_list("group__external_id", flat=True))
     try:
         asked = maker.ask(post.kind, post.text, [task.employee.external_id for task in tasks], groups)
     except AdapterError as error:
@@ -105,8 +107,8 @@ def _call(post: Broadcast, wanted: Sequence[BroadcastTask], maker: PostMaker, no
         return 0
     if asked.reference:
         _name(tasks, asked.reference, remindable=broadcasts.limits_of(post.channel)[post.kind].reminds)
-    for task in tasks if asked.refused else ():
-        task.groups.filter(group__external_id__in=asked.refused).update(state="refused")
+    if asked.refused:
+        own.order_by().filter(group__external_id__in=asked.refused).update(state="refused")
     return len(tasks)
 
 
@@ -123,19 +125,23 @@ def _reserve(
     wanted = [task for task in wanted if task.pk in still]
     gone = [task.pk for task in wanted if employees[task.employee_id].left_at]
     BroadcastTask.objects.filter(pk__in=gone).update(state=Task.FAILED, error=GONE)
-    day, _next = employee_tasks.day_of(now)
+    day = day_of(now)
     taken = day_queries.taken(list(employees), day)
     tasks = [
         task
         for task in wanted
         if task.pk not in gone and taken.get(task.employee_id, 0) < employees[task.employee_id].daily_tasks
     ]
-    for task in tasks:
-        task.employee, task.broadcast = employees[task.employee_id], post
-        task.employee_task = EmployeeTask.objects.create(
-            channel=post.channel, employee=task.employee, day=day, campaign_id=post.campaign_id,
-            customers=broadcasts.size_of(task), made_at=now,
-        )  # fmt: skip
+    sizes = broadcasts.sizes(post, tasks)
+    made = EmployeeTask.objects.bulk_create(
+        EmployeeTask(
+            channel=post.channel, employee_id=task.employee_id, day=day, campaign_id=post.campaign_id,
+            customers=sizes.get(task.pk, 0), made_at=now,
+        )
+        for task in tasks
+    )  # fmt: skip
+    for task, employee_task in zip(tasks, made, strict=True):
+        task.employee, task.broadcast, task.employee_task = employees[task.employee_id], post, employee_task
         task.state, task.reference, task.asked_at, task.error = Task.OPEN, mark, now, ""
     BroadcastTask.objects.bulk_update(tasks, ["employee_task", "state", "reference", "asked_at", "error"])
     return tasks
@@ -217,11 +223,11 @@ def _apply(channel: Channel, tasks: Sequence[BroadcastTask], told: PostTold, now
 def _confirm(task: BroadcastTask, done: PostDone, now: datetime) -> None:
     shown = done.shown
     if task.broadcast.kind == Kind.GROUP:
-        shown = 0
-        for one in task.groups.select_related("group"):
-            state = done.groups.get(one.group.external_id, one.state)
-            task.groups.filter(pk=one.pk).update(state=state)
-            shown += one.group.customers if state == "sent" else 0
+        groups = list(task.groups.select_related("group"))
+        for one in groups:
+            one.state = done.groups.get(one.group.external_id, one.state)
+        task.groups.bulk_update(groups, ["state"])
+        shown = sum(one.group.customers for one in groups if one.state == "sent")
     kinds = [str(kind) for kind, _address, _at in done.reactions]
     at = task.confirmed_at or min(done.at or now, now)
     BroadcastTask.objects.filter(pk=task.pk).update(

@@ -12,6 +12,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import Count, Sum
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -301,8 +302,13 @@ def standings(posts: Sequence[Broadcast]) -> list[Standing]:
     return found
 
 
-def size_of(task: BroadcastTask) -> int:
-    """How many customers an employee's task is for."""
-    if task.broadcast.kind == Kind.GROUP:
-        return sum(one.group.customers for one in task.groups.select_related("group"))
-    return EmployeeContact.objects.filter(employee_id=task.employee_id, removed_at=None).count()
+def sizes(post: Broadcast, tasks: Sequence[BroadcastTask]) -> dict[int, int]:
+    """Task → how many customers it is for; whose has none is missing."""
+    if post.kind == Kind.GROUP:
+        own = BroadcastGroup.objects.filter(task__in=tasks).values_list("task_id")
+        return dict(own.annotate(n=Sum("group__customers")).values_list("task_id", "n"))
+    contacts = EmployeeContact.objects.filter(
+        employee__in=[task.employee_id for task in tasks], removed_at=None
+    )
+    by_employee = dict(contacts.values_list("employee_id").annotate(n=Count("pk")))
+    return {task.pk: by_employee.get(task.employee_id, 0) for task in tasks}

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.db import transaction
 
-from campaigns.hours import zone_info
+from audiences.days import ONE, begins, day_of
 from campaigns.models import EmployeeTask
 from campaigns.queries import employee_tasks as queries
 from channels.accounts import account_of, adapter_for
@@ -39,13 +39,6 @@ class Reserved:
     next_day: dt.datetime | None = None
 
 
-def day_of(now: dt.datetime) -> tuple[dt.date, dt.datetime]:
-    """The day ``now`` is in, in the installation's zone, and when the next one begins."""
-    zone = zone_info(settings.TIME_ZONE)
-    day = now.astimezone(zone).date()
-    return day, dt.datetime.combine(day + dt.timedelta(days=1), dt.time.min, tzinfo=zone).astimezone(dt.UTC)
-
-
 def reserve(
     channel: Channel,
     outgoing: Sequence[Outgoing],
@@ -66,7 +59,8 @@ def reserve(
     reserved = Reserved()
     if not wanted:
         return reserved
-    day, reserved.next_day = day_of(now)
+    day = day_of(now)
+    reserved.next_day = begins(day + ONE)
     with transaction.atomic():
         employees = {
             employee.external_id: employee
@@ -178,5 +172,5 @@ class Share:
 
 def shares(channel: Channel, now: dt.datetime) -> dict[int, Share]:
     """Employee → tasks made and confirmed."""
-    day, _next = day_of(now)
+    day = day_of(now)
     return {row[0]: Share(*row[1:]) for row in queries.shares(channel.pk, day)}

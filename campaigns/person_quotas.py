@@ -10,9 +10,7 @@ import datetime as dt
 import json
 from dataclasses import dataclass, field
 
-from django.conf import settings
-
-from campaigns.hours import zone_info
+from audiences.days import begins, day_of
 from campaigns.queries import person_quotas as queries
 from campaigns.queries.person_quotas import Period, Row
 from channels import platform_rules
@@ -54,7 +52,7 @@ class PersonQuotas:
 
 def rules(now: dt.datetime) -> list[Row]:
     """Rules in force now or later that some channel keeps: inside :func:`campaigns.pressure.hold_policy` they stay so."""
-    return queries.rows(list(QUOTAS), _day(now))
+    return queries.rows(list(QUOTAS), day_of(now))
 
 
 def of_channel(channel: Channel, now: dt.datetime, rows: list[Row]) -> PersonQuotas:
@@ -62,7 +60,7 @@ def of_channel(channel: Channel, now: dt.datetime, rows: list[Row]) -> PersonQuo
     found = PersonQuotas(channel.pk)
     hours = 0
     for key, period in QUOTAS.items():
-        touches = _touches(_winning(channel, key, rows, _day(now)), period, now)
+        touches = _touches(_winning(channel, key, rows, day_of(now)), period, now)
         if touches is None:
             continue
         hours = max(hours, LONGEST[period])
@@ -80,7 +78,7 @@ def kept_hours(rows: list[Row]) -> int:
 
 def edges(now: dt.datetime, period: str) -> tuple[dt.datetime, dt.datetime]:
     """When the day, week or month begins that ``now`` is in, and when the next one does."""
-    day = _day(now)
+    day = day_of(now)
     if period == "month":
         day = day.replace(day=1)
         following = (day + dt.timedelta(days=32)).replace(day=1)
@@ -89,9 +87,7 @@ def edges(now: dt.datetime, period: str) -> tuple[dt.datetime, dt.datetime]:
         following = day + dt.timedelta(days=7)
     else:
         following = day + dt.timedelta(days=1)
-    zone = zone_info(settings.TIME_ZONE)
-    begins, ends = (dt.datetime.combine(one, dt.time.min, tzinfo=zone) for one in (day, following))
-    return begins.astimezone(dt.UTC), ends.astimezone(dt.UTC)
+    return begins(day), begins(following)
 
 
 def _winning(channel: Channel, key: str, rows: list[Row], day: dt.date) -> Row | None:
@@ -119,10 +115,6 @@ def _touches(row: Row | None, period: str, now: dt.datetime) -> int | None:
     if row is None:
         return None
     value = json.loads(row.value) if isinstance(row.value, str) else row.value
-    day = _day(now)
+    day = day_of(now)
     days = calendar.monthrange(day.year, day.month)[1]
     return platform_rules.messages_a_month(value, days) if period == "month" else int(value)
-
-
-def _day(now: dt.datetime) -> dt.date:
-    return now.astimezone(zone_info(settings.TIME_ZONE)).date()

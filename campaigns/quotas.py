@@ -9,10 +9,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from django.conf import settings
 from django.db import transaction
 
-from campaigns.hours import zone_info
+from audiences.days import ONE, begins, day_of
 from campaigns.models import ChannelPlan
 from campaigns.queries import quotas as queries
 from channels.models import Channel, ChannelCapacity
@@ -52,10 +51,8 @@ class Limits:
 
 def limits(channel: Channel, plans: Iterable[ChannelPlan], now: dt.datetime) -> Limits:
     """The limits of the day ``now`` is in."""
-    zone = zone_info(settings.TIME_ZONE)
-    day = now.astimezone(zone).date()
-    next_day = dt.datetime.combine(day + dt.timedelta(days=1), dt.time.min, tzinfo=zone).astimezone(dt.UTC)
-    found = Limits(channel.pk, day, next_day)
+    day = day_of(now)
+    found = Limits(channel.pk, day, begins(day + ONE))
     own = ChannelCapacity.objects.filter(channel=channel, day=day).values_list("messages", flat=True).first()
     capacity = channel.daily_capacity if own is None else own
     if capacity is not None:

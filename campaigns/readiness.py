@@ -142,9 +142,7 @@ def _offer(document: Mapping[str, Any]) -> Iterator[Missing]:
     offer = Offer.objects.select_related("brand").filter(pk=chosen["id"]).first() if chosen else None
     if offer is None:
         if chosen or wanted:
-            yield Missing(
-                "content", _("Its words name an offer: choose which one."), error=bool(wanted or chosen)
-            )
+            yield Missing("content", _("Its words name an offer: choose which one."))
         return
     named = {"name": offer.name}
     if not wanted:

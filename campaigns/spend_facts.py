@@ -2,10 +2,10 @@
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from zoneinfo import ZoneInfo
 
 from django.conf import settings
 
+from audiences.days import ONE, begins
 from campaigns.queries import spend_facts as queries
 from channels.registers import FlightBudget, OwnUse, flight_budgets
 from channels.registers import own_use as own_use_sources
@@ -13,7 +13,7 @@ from channels.registers import own_use as own_use_sources
 
 def own_use(since: Mapping[int, dt.date]) -> Sequence[OwnUse]:
     """Parts and cost of what was handed over, by channel and day of the installation's zone."""
-    moments = [_begin(day) for day in since.values()]
+    moments = [begins(day) for day in since.values()]
     return (
         [OwnUse(*row) for row in queries.own_use(list(since), moments, settings.TIME_ZONE)] if since else []
     )
@@ -21,11 +21,7 @@ def own_use(since: Mapping[int, dt.date]) -> Sequence[OwnUse]:
 
 def flights(day: dt.date) -> Sequence[FlightBudget]:
     """Budgets by channel of the campaigns that fly at the end of a day."""
-    return [FlightBudget(*row) for row in queries.flights(day, _begin(day + dt.timedelta(days=1)))]
-
-
-def _begin(day: dt.date) -> dt.datetime:
-    return dt.datetime.combine(day, dt.time.min, tzinfo=ZoneInfo(settings.TIME_ZONE))
+    return [FlightBudget(*row) for row in queries.flights(day, begins(day + ONE))]
 
 
 def register() -> None:

@@ -8,11 +8,10 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Sequence
 from decimal import Decimal
-from zoneinfo import ZoneInfo
 
-from django.conf import settings
 from django.db import transaction
 
+from audiences.days import begins, day_of
 from channels import calls, states
 from channels.accounts import adapter_for
 from channels.adapters import adapter_class
@@ -34,10 +33,8 @@ def told_by_platform(channel: Channel) -> bool:
 
 def fetch_all(now: dt.datetime) -> dict[int, int | str]:
     """Every active channel that can be asked and was not today: new versions, or what went wrong."""
-    today = _day(now)
-    begins = dt.datetime.combine(today, dt.time.min, tzinfo=ZoneInfo(settings.TIME_ZONE))
     asked = set(
-        WalletStatement.objects.filter(source=API, fetched_at__gte=begins).values_list(
+        WalletStatement.objects.filter(source=API, fetched_at__gte=begins(day_of(now))).values_list(
             "channel_id", flat=True
         )
     )
@@ -62,7 +59,7 @@ def fetch(channel: Channel, now: dt.datetime) -> int:
 
 def store(channel: Channel, told: Sequence[Balance], now: dt.datetime) -> int:
     """Keep what a platform says: another figure than before is a new version of the day, the same one was seen again."""
-    today = _day(now)
+    today = day_of(now)
     with transaction.atomic():
         Channel.objects.select_for_update(no_key=True).get(pk=channel.pk)  # two at a time would number alike
         enter_packages(channel, told, today)
@@ -116,7 +113,3 @@ def enter_packages(channel: Channel, told: Sequence[Balance], today: dt.date) ->
     ]  # fmt: skip
     WalletEntry.objects.bulk_create(made, ignore_conflicts=True)
     return len(made)
-
-
-def _day(now: dt.datetime) -> dt.date:
-    return now.astimezone(ZoneInfo(settings.TIME_ZONE)).date()

@@ -7,12 +7,11 @@ rule are not counted.
 
 import datetime as dt
 from dataclasses import dataclass
-from zoneinfo import ZoneInfo
 
-from django.conf import settings
 from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
+from audiences.days import ONE, begins, day_of
 from channels import platform_rules
 from channels.adapters.base import AdapterError
 from channels.models import Channel, ChannelCalls
@@ -58,7 +57,7 @@ class Used:
 def limits(channel: Channel, now: dt.datetime) -> Limits:
     """The rules in force: read again every few seconds, since admins change them and dates pass."""
     told = platform_rules.rule_values(
-        channel.medium, KEYS, channel=channel, country=platform_rules.country_of(channel), on=_day(now)
+        channel.medium, KEYS, channel=channel, country=platform_rules.country_of(channel), on=day_of(now)
     )
     recipients, a_minute, a_day = (int(told[key]) if key in told else None for key in KEYS)
     return Limits(recipients, a_minute, a_day)
@@ -79,7 +78,7 @@ def take(channel_id: int, wanted: int, limit: Limits, now: dt.datetime | None = 
 def room(channel_id: int, limit: Limits, now: dt.datetime | None = None) -> Taken:
     """How many calls might begin now, without taking them; nobody waits for the row."""
     at = now or _clock()
-    row = ChannelCalls.objects.filter(pk=channel_id).first() or ChannelCalls(pk=channel_id, day=_day(at))
+    row = ChannelCalls.objects.filter(pk=channel_id).first() or ChannelCalls(pk=channel_id, day=day_of(at))
     return Taken(*_room(row, limit, at), at)
 
 
@@ -114,7 +113,7 @@ def used(channel_id: int, now: dt.datetime) -> Used:
     row = ChannelCalls.objects.filter(pk=channel_id).first()
     if row is None:
         return Used(0, 0)
-    return Used(sum(_lately(row, now).values()), row.of_day if row.day == _day(now) else 0)
+    return Used(sum(_lately(row, now).values()), row.of_day if row.day == day_of(now) else 0)
 
 
 def _locked(channel_id: int, now: dt.datetime | None) -> tuple[ChannelCalls, dt.datetime]:
@@ -122,7 +121,7 @@ def _locked(channel_id: int, now: dt.datetime | None) -> tuple[ChannelCalls, dt.
     rows = ChannelCalls.objects.select_for_update(no_key=True).filter(pk=channel_id)
     row = rows.first()
     if row is None:
-        day = _day(now or _clock())
+        day = day_of(now or _clock())
         ChannelCalls.objects.bulk_create([ChannelCalls(pk=channel_id, day=day)], ignore_conflicts=True)
         row = rows.get()
     return row, now or _clock()
@@ -136,9 +135,9 @@ def _room(row: ChannelCalls, limit: Limits, now: dt.datetime) -> tuple[int, floa
         found = limit.a_minute - sum(lately.values())
         wait = _until_over(lately, 1 - found, now) if limit.a_minute else NOTHING
     if limit.a_day is not None:
-        left = limit.a_day - (row.of_day if row.day == _day(now) else 0)
+        left = limit.a_day - (row.of_day if row.day == day_of(now) else 0)
         if left < found:
-            found, wait = left, (_next_day(now) - now).total_seconds()
+            found, wait = left, (begins(day_of(now) + ONE) - now).total_seconds()
     return max(0, found), wait
 
 
@@ -159,20 +158,11 @@ def _lately(row: ChannelCalls, now: dt.datetime) -> dict[dt.datetime, int]:
 
 def _add(row: ChannelCalls, n: int, now: dt.datetime, *, again: bool = False) -> None:
     """Count calls as of now; ``again``: the day has counted them before."""
-    lately, second, day = _lately(row, now), now.replace(microsecond=0), _day(now)
+    lately, second, day = _lately(row, now), now.replace(microsecond=0), day_of(now)
     lately[second] = lately.get(second, 0) + n
     row.recent_at, row.recent_n = list(lately), list(lately.values())
     row.of_day = row.of_day + (0 if again else n) if row.day == day else n
     row.day = day
-
-
-def _day(now: dt.datetime) -> dt.date:
-    return now.astimezone(ZoneInfo(settings.TIME_ZONE)).date()
-
-
-def _next_day(now: dt.datetime) -> dt.datetime:
-    zone = ZoneInfo(settings.TIME_ZONE)
-    return dt.datetime.combine(_day(now) + dt.timedelta(days=1), dt.time.min, tzinfo=zone)
 
 
 def _clock() -> dt.datetime:

@@ -8,12 +8,10 @@ or bonus is known from its file only: accrued consumption counts as cash.
 
 import datetime as dt
 from decimal import Decimal
-from zoneinfo import ZoneInfo
 
-from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
+from audiences.days import day_of
 from channels import packages
 from channels.queries import consumption as queries
 from channels.registers import own_use
@@ -29,7 +27,7 @@ def accrue(now: dt.datetime) -> int:
 
     Two at a time would count the same difference twice, so that they wait for each other.
     """
-    today = timezone.localdate(now, ZoneInfo(settings.TIME_ZONE))
+    today = day_of(now)
     with transaction.atomic():
         _alone()
         wallets = queries.wallets()

@@ -11,14 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from audiences import identity, jobs
+from audiences.days import ONE, day_of
 from audiences.models import Job
 from channels.accounts import adapter_for
 from channels.adapters import adapter_class
@@ -163,7 +162,7 @@ def _days(
     channel: Channel, roster: RosterReader, employees: Sequence[str], now: dt.datetime, done: Synced
 ) -> None:
     """Yesterday and the days before it, once a day: they are not counted earlier."""
-    last = now.astimezone(ZoneInfo(settings.TIME_ZONE)).date() - dt.timedelta(days=1)
+    last = day_of(now) - ONE
     if queries.has_day(channel.pk, last):
         return
     told = list(roster.days(employees, last - dt.timedelta(days=DAYS - 1), last))

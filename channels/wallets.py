@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
+from channels.balances import API
 from channels.models import Channel
 from channels.queries import money
 
@@ -67,7 +68,7 @@ def of_channels(last: date, channel_id: int | None = None) -> list[Wallet]:
         found.append(
             Wallet(
                 channels[channel], unit, told=balance, told_on=day, expected=expected,
-                fetched_at=at if source == "api" else None, **amounts,
+                fetched_at=at if source == API else None, **amounts,
             )
         )  # fmt: skip
     return found

@@ -12,6 +12,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import connection
 
+from audiences.days import ONE, begins, day_of
 from audiences.models import Identity
 from campaigns import broadcast_work, broadcasts, employee_tasks, lifecycle, responses, tasks
 from campaigns.models import (
@@ -286,7 +287,7 @@ def test_whose_day_is_full_is_asked_the_next_day(
     assert stands(first) == {"staff0": "open", "staff1": "open"}
     assert stands(second) == {"staff0": "planned", "staff1": "open"}
     assert EmployeeTask.objects.count() == 3
-    tomorrow = employee_tasks.day_of(NOW)[1] + MINUTE
+    tomorrow = begins(day_of(NOW) + ONE) + MINUTE
     Broadcast.objects.update(until=tomorrow + HOUR)
     assert broadcast_work.work(tomorrow) == 1
     assert stands(second) == {"staff0": "open", "staff1": "open"}

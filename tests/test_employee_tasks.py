@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.db import connection
 
+from audiences.days import ONE, begins, day_of
 from audiences.models import ContactState, Customer
 from audiences.vocabulary import permission_key
 from campaigns import dispatch, employee_tasks, polling, responses
@@ -75,7 +76,7 @@ def test_an_employee_gets_one_task_a_content_and_no_more_than_a_day_has_room_for
     assert (done.held, done.returned) == (10, 10)
     assert make.states(second) == {"held": 10, "planned": 10}
     waiting = second_waits(second)
-    assert waiting == {("capacity", employee_tasks.day_of(now)[1])}
+    assert waiting == {("capacity", begins(day_of(now) + ONE))}
     assert len(running.log_lines("wecom", "task")) == 3
 
 

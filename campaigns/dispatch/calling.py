@@ -151,7 +151,7 @@ def _granted(
         for row in batch
         if (message := prepared[row.touch_id]) is not None and offers.names_one(message.fields)
     ]
-    return steadily(lambda: offers.grant(asked, now))
+    return offers.grant(asked, now)
 
 
 def reserved(
