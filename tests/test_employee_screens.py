@@ -9,8 +9,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from audiences.access import Role
+from audiences.days import day_of
 from audiences.models import Job
-from campaigns.employee_tasks import day_of
 from campaigns.models import EmployeeTask
 from channels.models import Channel, Employee, EmployeeDay
 from tests.channel_rows import make_channel
@@ -26,7 +26,7 @@ def channel() -> Channel:
     )
     Employee.objects.create(channel=found, external_id="gone", name="Gone", left_at=timezone.now())
     now = timezone.now()
-    day = day_of(now)[0]
+    day = day_of(now)
     for number, state in enumerate(("confirmed", "confirmed", "ended", "open")):
         EmployeeTask.objects.create(
             channel=found, employee=one, day=day, campaign_id=1, attempt_id=number, customers=9, state=state,

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from campaigns.employee_tasks import day_of
+from audiences.days import day_of
 from campaigns.models import EmployeeTask
 from channels.models import Channel, Employee, EmployeeDay
 from tests.browser.test_channels import NARROW, WIDE, accessible, no_sideways, watched  # noqa: F401
@@ -23,7 +23,7 @@ def staffed() -> Channel:
     """Three employees with tasks of today and figures of yesterday, and one who left."""
     channel = make_channel("wecom", "wecom", settings={"corp_id": "ww1"})
     now = timezone.now()
-    day = day_of(now)[0]
+    day = day_of(now)
     for number, (userid, name, store) in enumerate(
         (("lili", "李丽", "静安店"), ("wangfang", "王芳", "徐汇店"), ("zhangwei", "张伟", "浦东店"))
     ):
