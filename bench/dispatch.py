@@ -222,8 +222,12 @@ def _scene(people: int, with_people: bool = True, channel: Any = None) -> tuple[
                 cursor.execute(PARTITIONS.format(table=table, campaign=campaign.pk))
             cursor.execute(KEY.format(campaign=campaign.pk))
             params = {"campaign": campaign.pk, "channel": channel.pk, "version": version.pk}
-            for statement in (APPROVED, MEMBERS, TARGETS, TOUCHES):
+            cursor.execute(APPROVED, params)
+            # Rows that fit each other: keys need not look each of them up, nor coverage be told of a scene's making.
+            cursor.execute("SET session_replication_role = replica")
+            for statement in (MEMBERS, TARGETS, TOUCHES):
                 cursor.execute(statement, params)
+            cursor.execute("RESET session_replication_role")
         cursor.execute("VACUUM ANALYZE")
         cursor.execute("CHECKPOINT")
     return channel.pk, campaigns
