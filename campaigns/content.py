@@ -9,7 +9,7 @@ freed of line breaks in a subject.
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import lru_cache
@@ -149,6 +149,10 @@ def _render(part: _Part, values: Mapping[str, Any], how: str) -> str:
     return "".join(out)
 
 
+# Of a campaign: its links, the address to unsubscribe from (touch, customer), and subject, text and html in pieces.
+_Marked = tuple[links.Prepared, Callable[[int, int], str], _Part, _Part, _Part]
+
+
 @dataclass(slots=True)
 class PreparedMessage:
     """One variant of one message version on one channel, parsed once and filled for many people."""
@@ -165,7 +169,7 @@ class PreparedMessage:
     parameters: tuple[str, ...] = ()  # fields of the text in order: variables of a provider's template
     pixel: bool = True
     personal: bool = True  # each person has links of their own
-    _marked: dict[int | None, tuple[links.Prepared, _Part, _Part, _Part]] = field(default_factory=dict)
+    _marked: dict[int | None, _Marked] = field(default_factory=dict)
 
     def fill(
         self,
@@ -182,10 +186,15 @@ class PreparedMessage:
         if marked is None:
             prepared = links.prepare(campaign_id, self.channel_id, self.text, self.html, pixel=self.pixel)
             subject_line = _LINES.sub(" ", self.subject).strip()
-            marked = (prepared, _parse(subject_line), _parse(prepared.text), _parse(prepared.html))
-            self._marked[campaign_id] = marked
-        prepared, subject_part, text_part, html_part = marked
-        unsubscribe = links.unsubscribe_url(customer_id, self.channel_id, campaign_id, touch_id)
+            marked = self._marked[campaign_id] = (
+                prepared,
+                links.unsubscribe_urls(self.channel_id, campaign_id),
+                _parse(subject_line),
+                _parse(prepared.text),
+                _parse(prepared.html),
+            )
+        prepared, unsubscribe_url, subject_part, text_part, html_part = marked
+        unsubscribe = unsubscribe_url(touch_id, customer_id)
         known = dict(values)
         known["unsubscribe"] = unsubscribe
         if "preferences" in self.fields:
@@ -229,6 +238,7 @@ def prepare(message_version_id: int, variant: int, channel: Channel) -> Prepared
     )
 
 
+OF_CUSTOMERS = ("id", "name", "city", "province", "language")
 FIELDS_OF_CUSTOMERS = """
 SELECT c.id, c.name, c.city, c.province, c.language, CASE WHEN %(attributes)s THEN c.attributes END
 FROM audiences_customer c
@@ -245,17 +255,13 @@ def values_of(customer_ids: Sequence[int], fields: Iterable[str]) -> dict[int, d
     with connection.cursor() as cursor:
         cursor.execute(FIELDS_OF_CUSTOMERS, {"ids": list(customer_ids), "attributes": with_attributes})
         found = cursor.fetchall()
-    values: dict[int, dict[str, Any]] = {}
-    for pk, name, city, province, language, attributes in found:
-        known: dict[str, Any] = {"name": name, "city": city, "province": province, "language": language}
-        if attributes:
-            known |= {
-                f"{ATTRIBUTE}{key}": value
-                for key, value in (
-                    json.loads(attributes) if isinstance(attributes, str) else attributes
-                ).items()
-            }
-        values[pk] = {key: known.get(key) for key in wanted}
+    plain = [(name, OF_CUSTOMERS.index(name)) for name in wanted if name in FIELDS]
+    values: dict[int, dict[str, Any]] = {row[0]: {name: row[at] for name, at in plain} for row in found}
+    if with_attributes:
+        named = [name for name in wanted if name.startswith(ATTRIBUTE)]
+        for pk, *_columns, told in found:
+            attributes = json.loads(told) if isinstance(told, str) else told
+            values[pk] |= {name: attributes.get(name.removeprefix(ATTRIBUTE)) for name in named}
     return values
 
 

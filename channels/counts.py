@@ -36,8 +36,8 @@ def count_many(channel_id: int, counts: Mapping[str, int], now: datetime | None 
 def of_sent(results: Iterable[Sent]) -> Counter[str]:
     """What a batch of results counts as: each outcome, and each code of those that were not accepted."""
     counted: Counter[str] = Counter()
-    for sent in results:
-        counted[str(sent.outcome)] += 1
-        if sent.code and sent.outcome not in ("accepted", "held"):
-            counted[f"{sent.outcome}:{sent.code}"] += 1
+    for (outcome, code), n in Counter((sent.outcome, sent.code) for sent in results).items():
+        counted[str(outcome)] += n
+        if code and outcome not in ("accepted", "held"):
+            counted[f"{outcome}:{code}"] += n
     return counted

@@ -58,23 +58,33 @@ def store(channel: Channel | int, events: Sequence[Inbound], received_at: dateti
 
 def _columns(events: Sequence[Inbound]) -> dict[str, list[Any]]:
     return {
-        "dedupe_key": [_key(event.dedupe_key) for event in events],
+        "dedupe_key": _keys([event.dedupe_key for event in events]),
         "kind": ["receipt" if event.receipt else "response" for event in events],
         "outcome": [str(event.receipt or "") for event in events],
         "response": [str(event.response or "") for event in events],
-        "reference": [_text(event.reference, 160) for event in events],
+        "reference": _texts([event.reference for event in events], 160),
         "campaign_id": [event.campaign_id for event in events],
         "touch_id": [event.touch_id for event in events],
         "identity_kind": [event.identity_kind for event in events],
-        "identity_issuer": [_text(event.identity_issuer, 80) for event in events],
-        "identity_value": [_text(event.identity_value, 254) for event in events],
+        "identity_issuer": _texts([event.identity_issuer for event in events], 80),
+        "identity_value": _texts([event.identity_value for event in events], 254),
         "occurred_at": [event.occurred_at for event in events],
         "machine": [event.machine for event in events],
         "value": [event.value for event in events],
         "currency": [event.currency[:3] for event in events],
-        "code": [_text(event.code, 80) for event in events],
+        "code": _texts([event.code for event in events], 80),
         "detail": [_detail(event) for event in events],
     }
+
+
+def _usual(texts: Sequence[str], longest: int) -> bool:
+    """Whether a column takes all of these as they are: looked at once over the whole of them."""
+    whole = "".join(texts)
+    return whole.isascii() and "\0" not in whole and len(max(texts, key=len)) <= longest
+
+
+def _keys(keys: list[str]) -> list[str]:
+    return keys if _usual(keys, 160) else [_key(key) for key in keys]
 
 
 def _key(key: str) -> str:
@@ -83,8 +93,8 @@ def _key(key: str) -> str:
     return key if len(key) <= 160 else f"{key[:90]}~{hashlib.sha256(key.encode()).hexdigest()}"
 
 
-def _text(text: str, longest: int) -> str:
-    return _storable(text)[:longest]
+def _texts(texts: list[str], longest: int) -> list[str]:
+    return texts if _usual(texts, longest) else [_storable(text)[:longest] for text in texts]
 
 
 def _storable(text: str) -> str:
@@ -94,6 +104,8 @@ def _storable(text: str) -> str:
 
 
 def _detail(event: Inbound) -> str:
+    if not event.detail and not event.permanent:
+        return "{}"
     detail = dict(event.detail)
     if event.permanent:
         detail["permanent"] = True

@@ -15,7 +15,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
 from channels.models import Link
-from channels.tokens import Token, TokenKind, seal
+from channels.tokens import Token, TokenKind, seal, sealer
 
 MARK, END = "\x02", "\x03"
 _MARKS = re.compile(f"{MARK}(\\d+){END}")
@@ -178,6 +178,12 @@ def unsubscribe_url(
     return _address(
         "u", Token(TokenKind.UNSUBSCRIBE, channel_id, 0, campaign_id or 0, touch_id or 0, customer_id)
     )
+
+
+def unsubscribe_urls(channel_id: int, campaign_id: int | None) -> Callable[[int, int], str]:
+    """The same for many people of a campaign, from (touch, customer); to be used in the thread that made it."""
+    head, sealed = f"{settings.PUBLIC_URL}/u/", sealer(TokenKind.UNSUBSCRIBE, channel_id, 0, campaign_id or 0)
+    return lambda touch_id, customer_id: head + sealed(touch_id, customer_id)
 
 
 def preference_url(

@@ -7,7 +7,7 @@ token of a usual installation has about 40 characters and fits a text message.
 
 import threading
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -105,9 +105,17 @@ def _unpack(packed: bytes) -> list[int]:
 def seal(token: Token) -> str:
     """URL-safe text of about 40 characters."""
     kind, channel_id, link_id, campaign_id, touch_id, customer_id = token
-    head = _head(channel_id * KINDS + kind, link_id, campaign_id)
-    sealed = _ciphers()[0].encrypt(head + _pack((touch_id, customer_id)), None)
-    return urlsafe_b64encode(sealed).rstrip(b"=").decode()
+    return sealer(kind, channel_id, link_id, campaign_id)(touch_id, customer_id)
+
+
+def sealer(kind: TokenKind, channel_id: int, link_id: int, campaign_id: int) -> Callable[[int, int], str]:
+    """Seals (touch, customer) of one message after the other; to be used in the thread that made it."""
+    head, encrypt = _head(channel_id * KINDS + kind, link_id, campaign_id), _ciphers()[0].encrypt
+
+    def sealed(touch_id: int, customer_id: int) -> str:
+        return urlsafe_b64encode(encrypt(head + _pack((touch_id, customer_id)), None)).rstrip(b"=").decode()
+
+    return sealed
 
 
 def unseal(text: str, *kinds: TokenKind) -> Token:

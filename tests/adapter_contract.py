@@ -142,7 +142,7 @@ class SenderContract:
         return Outgoing(attempt_id, address, **fields)
 
     def batch(self, n: int) -> list[Outgoing]:
-        return [self.outgoing(1000 + k, message_key="one") for k in range(n)]
+        return [self.outgoing(1000 + k) for k in range(n)]
 
     @staticmethod
     def assert_one_each(batch: Sequence[Outgoing], results: Sequence[Sent]) -> None:

@@ -47,10 +47,7 @@ def adapter(sandbox: Sandbox) -> Iterator[Adapter]:
 
 
 def messages(n: int, text: str = "双十一到店有礼", first: int = 0, **fields: Any) -> list[Outgoing]:
-    return [
-        Outgoing(first + k, f"wmCustomer{first + k:06d}", text=text, message_key="one", **fields)
-        for k in range(n)
-    ]
+    return [Outgoing(first + k, f"wmCustomer{first + k:06d}", text=text, **fields) for k in range(n)]
 
 
 def settled(adapter: Adapter, references: list[str], seconds: float = 5) -> list[Inbound]:

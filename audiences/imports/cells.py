@@ -129,7 +129,19 @@ def _datetime(v: str) -> str:
         f"{plain} ~ '^(19|20|21)[0-9]{{2}}-?[0-9]{{1,2}}-?[0-9]{{1,2}}"
         "([ T]+[0-9]{1,2}:[0-9]{2}(:[0-9]{2}([.][0-9]+)?)?)?( ?(Z|[+-][0-9]{2}(:?[0-9]{2})?))?$'"
     )
-    return f"CASE WHEN {good} AND pg_input_is_valid({plain}, 'timestamptz') THEN {plain}::timestamptz END"
+    # The usual forms first, known by what is left of them without their digits: no regular expression.
+    usual = f"""{v} LIKE '____-__-__%%' AND {v} >= '1900' AND {v} < '2200'
+        AND translate({v}, '0123456789', '') IN ({_FORMS_OF_MOMENTS}) AND pg_input_is_valid({v}, 'timestamptz')"""
+    return f"""CASE WHEN {usual} THEN ({v})::timestamptz
+        WHEN {good} AND pg_input_is_valid({plain}, 'timestamptz') THEN {plain}::timestamptz END"""
+
+
+_FORMS_OF_MOMENTS = ", ".join(
+    f"'--{between}::{fraction}{zone}'"
+    for between in (" ", "T")
+    for fraction in ("", ".")
+    for zone in ("", "Z", "+", "-", "+:", "-:")
+)
 
 
 def _boolean(v: str) -> str:

@@ -124,7 +124,7 @@ def _load(batch: ImportBatch, source: Source, report: Report, patience: float | 
     batch.rows_new, batch.rows_changed, batch.rows_same = (
         counts.get(n, 0) for n in ("new", "changed", "same")
     )
-    stored = kind.stored(staged) if kind.stored else {}
+    stored = kind.stored(staged) if kind.stored and read else {}
     batch.totals = {
         "sums": {
             name: {

@@ -152,10 +152,13 @@ def open_file(file: IO[bytes], name: str) -> Source:
 def from_rows(rows: Sequence[Mapping[str, Any]]) -> Source:
     """Rows of an API call. Raises :class:`UnreadableFile` when they are not objects."""
     header: dict[str, None] = {}
+    forms: set[tuple[Any, ...]] = set()  # most rows of a call have the same keys
     for n, row in enumerate(rows, 1):
         if not isinstance(row, Mapping):
             raise UnreadableFile(_("Row %(n)s is not an object.") % {"n": n})
-        header.update(dict.fromkeys(map(str, row)))
+        if (form := tuple(row)) not in forms:
+            forms.add(form)
+            header.update(dict.fromkeys(map(str, row)))
     if not header:
         raise UnreadableFile(_("There are no rows."))
     return _Rows(_named(list(header)), rows=rows)

@@ -32,7 +32,7 @@ class Order(models.Model):
 
     source = models.CharField(_("source"), max_length=40, default="import")
     number = models.CharField(_("number"), max_length=80)
-    customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="orders")
+    customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="orders", db_index=False)
     brand = models.ForeignKey(Brand, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     placed_at = models.DateTimeField(_("placed at"))
     received_at = models.DateTimeField()
@@ -64,9 +64,9 @@ class Order(models.Model):
 
 
 class OrderLine(models.Model):
-    order = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="lines")
+    order = models.ForeignKey(Order, on_delete=models.CASCADE, related_name="lines", db_index=False)
     line = models.IntegerField()  # position in the order, from 1
-    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="+")
+    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="+", db_index=False)
     quantity = models.DecimalField(max_digits=14, decimal_places=3)
     amount = models.DecimalField(**MONEY)  # paid for this line, in the order's currency
 
@@ -85,7 +85,9 @@ class BehaviourEvent(models.Model):
 
     source = models.CharField(max_length=40)
     source_key = models.CharField(max_length=120)
-    customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="behaviour_events")
+    customer = models.ForeignKey(
+        Customer, on_delete=models.PROTECT, related_name="behaviour_events", db_index=False
+    )
     kind = models.CharField(_("kind"), max_length=40)
     occurred_at = models.DateTimeField()
     received_at = models.DateTimeField()

@@ -17,7 +17,7 @@ class Consent(models.Model):
         GRANTED = "granted", _("Granted")
         WITHDRAWN = "withdrawn", _("Withdrawn")
 
-    customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="consents")
+    customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="consents", db_index=False)
     brand = models.ForeignKey(Brand, on_delete=models.PROTECT, related_name="+")
     medium = models.CharField(_("medium"), max_length=20, choices=Medium)
     purpose = models.CharField(_("purpose"), max_length=8, choices=Purpose, default=Purpose.CONTACT)
@@ -41,7 +41,9 @@ class Consent(models.Model):
 class ConsentChange(models.Model):
     """Every change of a consent, append-only."""
 
-    customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="consent_changes")
+    customer = models.ForeignKey(
+        Customer, on_delete=models.PROTECT, related_name="consent_changes", db_index=False
+    )
     brand = models.ForeignKey(Brand, on_delete=models.PROTECT, related_name="+")
     medium = models.CharField(max_length=20, choices=Medium)
     purpose = models.CharField(max_length=8, choices=Purpose, default=Purpose.CONTACT)

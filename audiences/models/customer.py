@@ -92,7 +92,9 @@ class Customer(models.Model):
 class Identity(models.Model):
     """A way a customer is known: kind, issuer and normalised value, unique over all customers."""
 
-    customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="identities")
+    customer = models.ForeignKey(
+        Customer, on_delete=models.PROTECT, related_name="identities", db_index=False
+    )
     kind = models.CharField(_("kind"), max_length=24, choices=IdentityKind)
     issuer = models.CharField(_("issuer"), max_length=80, blank=True)
     value = models.CharField(_("value"), max_length=254)
@@ -159,7 +161,7 @@ class Tag(models.Model):
 
 class CustomerTag(models.Model):
     customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="tag_rows")
-    tag = models.ForeignKey(Tag, on_delete=models.PROTECT, related_name="customer_rows")
+    tag = models.ForeignKey(Tag, on_delete=models.PROTECT, related_name="customer_rows", db_index=False)
     source = models.CharField(max_length=80, blank=True)
     tagged_at = models.DateTimeField(auto_now_add=True)
 

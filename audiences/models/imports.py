@@ -54,7 +54,7 @@ class ImportBatch(models.Model):
 class BadRow(models.Model):
     """A row that was refused: line in the source (header is line 1), column, value and reason."""
 
-    batch = models.ForeignKey(ImportBatch, on_delete=models.CASCADE, related_name="bad_rows")
+    batch = models.ForeignKey(ImportBatch, on_delete=models.CASCADE, related_name="bad_rows", db_index=False)
     line = models.BigIntegerField()
     column = models.CharField(max_length=80, blank=True)
     value = models.TextField(blank=True)

@@ -38,7 +38,7 @@ class Segment(models.Model):
 class SegmentMember(models.Model):
     """A customer in a fixed list."""
 
-    segment = models.ForeignKey(Segment, on_delete=models.CASCADE, related_name="members")
+    segment = models.ForeignKey(Segment, on_delete=models.CASCADE, related_name="members", db_index=False)
     customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="+")
 
     class Meta:

@@ -131,7 +131,6 @@ def worded(
                 variables=message.variables(known) if message.template else {},
                 template=message.template,
                 expires_at=row.deadline_at,
-                message_key=f"{row.message_version_id}.{row.variant}.{hash((subject, text, html)):x}",
             )
         )
     return outgoing, gaps
@@ -217,24 +216,14 @@ def facts_of(
     place_at: datetime,
 ) -> Called:
     """What the results of a call mean, and whether the channel as a whole should go slower."""
-    taken = Acceptances(sending.channel.pk)
-    called = Called(taken=taken, sent=list(results), handed=len(results))
     late = now > place_at
+    usual = [] if late else [sent for sent in results if sent.outcome == Outcome.ACCEPTED]
+    called = Called(taken=_taken(sending, usual, rows), sent=list(results), handed=len(results))
     waits = []
-    for sent in results:
-        row = rows[sent.attempt_id]
+    for sent in results if len(usual) < len(results) else ():
         if sent.outcome == Outcome.ACCEPTED and not late:
-            taken.attempt_id.append(sent.attempt_id)
-            taken.campaign_id.append(row.campaign_id)
-            taken.touch_id.append(row.touch_id)
-            taken.n.append(row.n)
-            taken.reference.append(sent.reference[:160])
-            taken.code.append(sent.code[:80])
-            taken.text.append(sent.text[:254])
-            taken.parts.append(max(1, sent.parts))
-            cost = _cost(sending, sent)
-            taken.cost.append(row.reserved if cost is None else cost)
             continue
+        row = rows[sent.attempt_id]
         again_at = None
         if sent.outcome == Outcome.THROTTLED:
             again_at = now + _again(sent.retry_after, row.n)
@@ -259,6 +248,28 @@ def facts_of(
     if waits and 2 * len(waits) > len(results):
         called.slower = max(1.0, min(waits))
     return called
+
+
+def _taken(sending: Sending, usual: Sequence[Sent], rows: Mapping[int, Decided]) -> Acceptances:
+    """What the provider took, in columns."""
+    own = [rows[sent.attempt_id] for sent in usual]
+    costs: dict[int, Decimal | None] = {}  # parts → what they cost, where the provider does not tell
+    for sent in usual:
+        if sent.cost is None and sent.parts not in costs:
+            costs[sent.parts] = _cost(sending, sent)
+    told = [sent.cost if sent.cost is not None else costs[sent.parts] for sent in usual]
+    return Acceptances(
+        channel_id=sending.channel.pk,
+        attempt_id=[sent.attempt_id for sent in usual],
+        campaign_id=[row.campaign_id for row in own],
+        touch_id=[row.touch_id for row in own],
+        n=[row.n for row in own],
+        reference=[sent.reference[:160] for sent in usual],
+        code=[sent.code[:80] for sent in usual],
+        text=[sent.text[:254] for sent in usual],
+        parts=[max(1, sent.parts) for sent in usual],
+        cost=[row.reserved if cost is None else cost for row, cost in zip(own, told, strict=True)],
+    )
 
 
 def facts_of_error(rows: Sequence[Decided], error: AdapterError, now: datetime) -> Called:

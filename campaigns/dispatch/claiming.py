@@ -6,7 +6,7 @@ import secrets
 import socket
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -117,19 +117,24 @@ def _begin(now: datetime | None) -> datetime:
 
 
 def _told(token: str, at: datetime, rows: Sequence[Decided]) -> Claim:
-    told = Claim(token, at)
-    zones: set[str] = set()
-    for row in rows:
-        told.decisions[row.decision] += 1
-        if row.decision == "claimed":
-            told.touches.append(row)
-            told.used[row.campaign_id] = told.used.get(row.campaign_id, Decimal(0)) + row.reserved
-        elif row.decision == "short":
-            told.short[row.campaign_id] = told.short.get(row.campaign_id, Decimal(0)) + row.reserved
-        elif row.decision == "silent":
-            told.silent.append(row)
-        elif row.decision == "new_zone":
-            zones.add(row.zone)
+    zones = {row.zone for row in rows if row.decision == "new_zone"}
     reading.learn_zones(zones)
-    told.new_zones = bool(zones)
-    return told
+    touches = [row for row in rows if row.decision == "claimed"]
+    return Claim(
+        token,
+        at,
+        touches=touches,
+        decisions=Counter(row.decision for row in rows),
+        short=_reserved(row for row in rows if row.decision == "short"),
+        used=_reserved(touches),
+        new_zones=bool(zones),
+        silent=[row for row in rows if row.decision == "silent"],
+    )
+
+
+def _reserved(rows: Iterable[Decided]) -> dict[int, Decimal]:
+    """Campaign → what is reserved for these touches."""
+    sums: dict[int, Decimal] = {}
+    for (campaign_id, reserved), n in Counter((row.campaign_id, row.reserved) for row in rows).items():
+        sums[campaign_id] = sums.get(campaign_id, Decimal(0)) + n * reserved
+    return sums

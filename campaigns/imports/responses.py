@@ -50,11 +50,13 @@ def check(staged: Staged) -> None:
 # Without a key a row is known by its content, and equal rows by their number in the file. The touch it answers
 # is the last one of the person in the campaign (on the channel, if told) before it.
 KEYED = """
-SELECT r.*, coalesce(r.key, md5(concat_ws('|', r.campaign, r.customer_id, r.channel, r.kind,
+SELECT r.*, r.key AS source_key FROM {rows} r WHERE r.key IS NOT NULL
+UNION ALL
+SELECT r.*, md5(concat_ws('|', r.campaign, r.customer_id, r.channel, r.kind,
            r.occurred_at AT TIME ZONE 'UTC', r.value, r.order_number)) || '-' || row_number() OVER (
                PARTITION BY r.campaign, r.customer_id, r.channel, r.kind, r.occurred_at, r.value, r.order_number
-               ORDER BY r.line)) AS source_key
-FROM {rows} r
+               ORDER BY r.line) AS source_key
+FROM {rows} r WHERE r.key IS NULL
 """
 
 WRITE = """

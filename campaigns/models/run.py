@@ -159,10 +159,12 @@ class ProviderReference(models.Model):
 class Response(models.Model):
     """A reaction of a person, or what a provider tells of a touch. Exactly once by (source, source_key)."""
 
-    customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="responses")
+    customer = models.ForeignKey(Customer, on_delete=models.PROTECT, related_name="responses", db_index=False)
     campaign_id = models.BigIntegerField(null=True, blank=True)
     touch_id = models.BigIntegerField(null=True, blank=True)
-    channel = models.ForeignKey(Channel, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    channel = models.ForeignKey(
+        Channel, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
     kind = models.CharField(max_length=20)
     occurred_at = models.DateTimeField()
     received_at = models.DateTimeField()
@@ -170,21 +172,32 @@ class Response(models.Model):
     value = models.DecimalField(max_digits=18, decimal_places=4, null=True, blank=True)
     currency = models.CharField(max_length=3, blank=True)
     order = models.ForeignKey(
-        "audiences.Order", null=True, blank=True, on_delete=models.SET_NULL, related_name="responses"
-    )
+        "audiences.Order", null=True, blank=True, on_delete=models.SET_NULL, related_name="responses",
+        db_index=False,
+    )  # fmt: skip
     source = models.CharField(max_length=40)
     source_key = models.CharField(max_length=160)
     detail = models.JSONField(default=dict, blank=True)
     import_batch = models.ForeignKey(
-        "audiences.ImportBatch", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
-    )
+        "audiences.ImportBatch", null=True, blank=True, on_delete=models.SET_NULL, related_name="+",
+        db_index=False,
+    )  # fmt: skip
 
     class Meta:
         constraints = (
             models.UniqueConstraint(fields=("source", "source_key"), name="a_response_is_stored_once"),
         )
+        # Each costs every response that comes in: those that few rows need hold only these rows.
         indexes = (
             models.Index(fields=("customer", "occurred_at"), name="response_by_customer"),
+            models.Index(
+                fields=("order",), name="response_by_order", condition=models.Q(order__isnull=False)
+            ),
+            models.Index(
+                fields=("import_batch",),
+                name="response_by_batch",
+                condition=models.Q(import_batch__isnull=False),
+            ),
             models.Index(fields=("campaign_id", "kind", "occurred_at"), name="response_by_campaign"),
             models.Index(
                 fields=("campaign_id", "touch_id"),

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 
-from campaigns.queries import literals
+from audiences.queries import literals
 
 # A statement of its own: it sees every opt-out, pause and stop committed since the claim. A sweep locks the same
 # claim row: either it finds these attempts noted, or this finds no claim and nothing is handed over.

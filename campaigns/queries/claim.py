@@ -358,11 +358,10 @@ def claim(
         kinds[f"kind_{n}"], kinds[f"issuer_{n}"] = kind, issuer
     with connection.cursor() as cursor:
         cursor.execute(sql, {**params, **kinds})
-        # A moment as text takes longer to read than all the rest of its row.
-        return [
-            Decided._make((*row[:9], datetime.fromtimestamp(row[9], UTC), *row[10:]))
-            for row in cursor.fetchall()
-        ]
+        rows = cursor.fetchall()
+    # A moment as text takes longer to read than all the rest of its row; and many rows have the same.
+    deadlines = {seconds: datetime.fromtimestamp(seconds, UTC) for seconds in {row[9] for row in rows}}
+    return [Decided._make((*row[:9], deadlines[row[9]], *row[10:])) for row in rows]
 
 
 class _Less:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from django.db import connection
 
-from campaigns.queries import literals
+from audiences.queries import literals
 
 # From a state, by what is told, to a state. What is not listed changes nothing.
 TRANSITIONS: tuple[tuple[str, str, str], ...] = tuple(

@@ -52,7 +52,6 @@ class Outgoing:
     variables: Mapping[str, str] = field(default_factory=dict)
     template: str = ""  # the provider's template id
     expires_at: dt.datetime | None = None  # must not arrive later
-    message_key: str = ""  # touches with an equal key carry equal content and may share one call
 
 
 @dataclass(slots=True)
@@ -71,7 +70,7 @@ class Sent:
     invalid_address: bool = False  # the address does not exist
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, as thousands may come in one call
 class Inbound:
     """One event a provider tells, normalised. Exactly one of ``receipt`` and ``response`` is set.
 

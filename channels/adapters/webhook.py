@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, ClassVar
 
@@ -157,24 +158,21 @@ class Adapter(BaseAdapter):
             self._pool = ThreadPoolExecutor(self._connections, thread_name_prefix="webhook")
         return self._pool
 
-    def _calls(self, batch: Sequence[Outgoing]) -> Iterator[tuple[list[Outgoing], bytes]]:
-        messages: list[Outgoing] = []
-        parts: list[str] = []
-        size, most = 0, min(self._batch, self.at_once)
-        for message in batch:
-            part = _ENCODE(_message(message))
-            if messages and (len(messages) == most or size + len(part) > LARGEST_BODY // 2):
-                yield messages, self._body(parts)
-                messages, parts, size = [], [], 0
-            messages.append(message)
-            parts.append(part)
-            size += len(part)
-        if messages:
-            yield messages, self._body(parts)
+    def _calls(self, batch: Sequence[Outgoing]) -> Iterator[tuple[Sequence[Outgoing], bytes]]:
+        most = min(self._batch, self.at_once)
+        for first in range(0, len(batch), most):
+            yield from self._bodies(batch[first : first + most])
 
-    def _body(self, parts: Sequence[str]) -> bytes:
+    def _bodies(self, messages: Sequence[Outgoing]) -> Iterator[tuple[Sequence[Outgoing], bytes]]:
+        """One call, or several where they would be too large for one."""
         about = {"type": "messages", "channel": self.account.channel_id, "medium": str(self.account.medium)}
-        return f'{_ENCODE(about)[:-1]},"messages":[{",".join(parts)}]}}'.encode()
+        body = _ENCODE(about | {"messages": [_message(message) for message in messages]}).encode()
+        if len(messages) == 1 or len(body) <= LARGEST_BODY:
+            yield messages, body
+            return
+        half = len(messages) // 2
+        yield from self._bodies(messages[:half])
+        yield from self._bodies(messages[half:])
 
     def _hand_over(self, messages: Sequence[Outgoing], body: bytes) -> list[Sent]:
         try:
@@ -334,13 +332,25 @@ def is_signed(secret: bytes, body: bytes, header: str, now: float) -> bool:
 
 def _message(message: Outgoing) -> dict[str, Any]:
     """What the app is told of one message; what is empty is left out. Ids are texts: they may pass 2^53."""
-    told = {
-        "id": str(message.attempt_id), "address": message.address, "subject": message.subject, "text": message.text,
-        "html": message.html, "template": message.template, "variables": dict(message.variables),
-        "unsubscribe_url": message.unsubscribe_url,
-        "expires_at": message.expires_at.isoformat() if message.expires_at else "",
-    }  # fmt: skip
-    return {name: value for name, value in told.items() if value}
+    told: dict[str, Any] = {"id": str(message.attempt_id), "address": message.address}
+    if message.subject:
+        told["subject"] = message.subject
+    if message.text:
+        told["text"] = message.text
+    if message.html:
+        told["html"] = message.html
+    if message.template:
+        told["template"] = message.template
+    if message.variables:
+        told["variables"] = dict(message.variables)
+    if message.unsubscribe_url:
+        told["unsubscribe_url"] = message.unsubscribe_url
+    if message.expires_at:
+        told["expires_at"] = _moment_text(message.expires_at)
+    return told
+
+
+_moment_text = lru_cache(maxsize=1024)(dt.datetime.isoformat)
 
 
 def _sent(message: Outgoing, row: Mapping[str, Any] | None) -> Sent:

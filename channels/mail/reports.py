@@ -1,6 +1,7 @@
 """What comes back about an email: delivery reports (RFC 3464), complaints (RFC 5965), replies, and their JSON."""
 
 import hmac
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email import message_from_bytes
@@ -29,6 +30,7 @@ RESPONSES = {
     "open": ResponseKind.OPEN,
     "click": ResponseKind.CLICK,
 }
+_BARE = re.compile(r"[\w.+-]+@[\w.-]+", re.ASCII)
 
 
 def is_signed(key: str, body: bytes, header: str) -> bool:
@@ -199,8 +201,8 @@ def _which(original: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
 
 def _address(told: str) -> str:
     """``rfc822; Somebody@Example.com`` or ``Somebody <somebody@example.com>`` → the bare address in lower case."""
-    bare = told.partition(";")[2] if ";" in told else told
-    return parseaddr(bare.strip())[1].lower()
+    bare = (told.partition(";")[2] if ";" in told else told).strip()
+    return (bare if _BARE.fullmatch(bare) else parseaddr(bare)[1]).lower()
 
 
 def _moment(told: Any, now: datetime) -> datetime:

@@ -26,7 +26,9 @@ class InboxEvent(models.Model):
         IGNORED = "ignored", _("Ignored")
 
     id = models.BigAutoField(primary_key=True)
-    channel = models.ForeignKey(Channel, on_delete=models.PROTECT, related_name="inbox_events")
+    channel = models.ForeignKey(
+        Channel, on_delete=models.PROTECT, related_name="inbox_events", db_index=False
+    )
     dedupe_key = models.CharField(max_length=160)
     kind = models.CharField(max_length=10, choices=Kind)
     outcome = models.CharField(max_length=16, blank=True)  # of a receipt: channels.adapters.base.Receipt

@@ -6,16 +6,20 @@ from typing import Any
 
 from django.db import connection
 
-# One array a column: a batch of any size is one statement with sixteen parameters.
+from audiences.queries import literals
+
+# One array a column: a batch of any size is one statement with sixteen parameters. One that tells nothing is NULL.
 STORE = """
 INSERT INTO channels_inboxevent (
     channel_id, dedupe_key, kind, outcome, response, reference, campaign_id, touch_id,
     identity_kind, identity_issuer, identity_value, occurred_at, received_at, machine, value, currency, code,
     detail, state, error
 )
-SELECT %(channel)s, told.dedupe_key, told.kind, told.outcome, told.response, told.reference, told.campaign_id,
-       told.touch_id, told.identity_kind, told.identity_issuer, told.identity_value, told.occurred_at,
-       %(received_at)s, told.machine, told.value, told.currency, told.code, told.detail, 'new', ''
+SELECT %(channel)s, told.dedupe_key, told.kind, coalesce(told.outcome, ''), coalesce(told.response, ''),
+       coalesce(told.reference, ''), told.campaign_id, told.touch_id, coalesce(told.identity_kind, ''),
+       coalesce(told.identity_issuer, ''), coalesce(told.identity_value, ''), told.occurred_at,
+       %(received_at)s, coalesce(told.machine, false), told.value, coalesce(told.currency, ''), coalesce(told.code, ''),
+       coalesce(told.detail, '{}'), 'new', ''
 FROM unnest(
     %(dedupe_key)s::text[], %(kind)s::text[], %(outcome)s::text[], %(response)s::text[], %(reference)s::text[],
     %(campaign_id)s::bigint[], %(touch_id)s::bigint[], %(identity_kind)s::text[], %(identity_issuer)s::text[],
@@ -80,10 +84,22 @@ def store(channel_id: int, columns: Mapping[str, Sequence[Any]], received_at: da
     """The events of one channel that were not stored before, in the order they were told."""
     params: dict[str, Any] = {"channel": channel_id, "received_at": received_at}
     alone = len(columns["dedupe_key"]) == 1
-    params |= {name: values[0] for name, values in columns.items()} if alone else columns
+    params |= {name: values[0] if alone else _array(name, values) for name, values in columns.items()}
     with connection.cursor() as cursor:
         cursor.execute(STORE_ONE if alone else STORE, params)
         return cursor.rowcount
+
+
+def _array(name: str, values: Sequence[Any]) -> str | None:
+    """A column as an array's literal; None when no event has anything to tell in it."""
+    if name == "occurred_at":
+        return literals.moments(values)
+    if name in ("campaign_id", "touch_id", "value"):
+        return None if values.count(None) == len(values) else literals.known(values)
+    if name == "machine":
+        return literals.truths(values) if any(values) else None
+    usual = "{}" if name == "detail" else ""
+    return None if values.count(usual) == len(values) else literals.texts(values)
 
 
 def set_aside_raw(channel_id: int, dedupe_key: str, detail: str, error: str, now: datetime) -> int:

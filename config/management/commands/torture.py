@@ -29,7 +29,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--customers", type=int, default=10_000)
-        parser.add_argument("--kills", type=int, default=20)
+        parser.add_argument("--kills", type=int, default=100)
         parser.add_argument("--workers", type=int, default=4, help="Worker processes.")
         parser.add_argument("--seed", type=int, default=1, help="What is killed when is drawn from it.")
         parser.add_argument(

@@ -1,0 +1,31 @@
+"""Indexes: each costs every row that is written, so none may say what another one says already."""
+
+import pytest
+from django.db import connection
+
+# Same table, same condition, no expression; the columns of the one are the first of the other's. An index that keeps
+# rows apart is never the one too many.
+REPEATED = """
+WITH indexes AS (
+    SELECT i.indexrelid::regclass::text AS name, i.indrelid AS owner, ARRAY(SELECT unnest(i.indkey)) AS columns,
+           ARRAY(SELECT unnest(i.indclass)) AS classes, i.indisunique AS unique,
+           coalesce(pg_get_expr(i.indpred, i.indrelid), '') AS condition
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = current_schema() AND i.indexprs IS NULL AND NOT c.relispartition
+      AND split_part(c.relname, '_', 1) = ANY (%s)
+)
+SELECT one.name, other.name
+FROM indexes one JOIN indexes other ON other.owner = one.owner AND other.name <> one.name
+WHERE NOT one.unique AND one.condition = other.condition
+  AND other.columns[1:array_length(one.columns, 1)] = one.columns
+  AND other.classes[1:array_length(one.classes, 1)] = one.classes
+  AND (other.unique OR array_length(other.columns, 1) > array_length(one.columns, 1) OR one.name > other.name)
+ORDER BY 1, 2
+"""
+
+
+@pytest.mark.django_db
+def test_no_index_of_ours_is_the_beginning_of_another() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(REPEATED, [["audiences", "campaigns", "channels", "reports"]])
+        assert cursor.fetchall() == []
