@@ -26,6 +26,7 @@ def fill(text: str = "", subject: str = "", html: str = "", **values: Any) -> tu
     )
     prepared._marked[7] = (
         content.links.Prepared(7, 3, text, html),
+        content.links.unsubscribe_urls(3, 7),
         content._parse(subject),
         content._parse(text),
         content._parse(html),

@@ -12,7 +12,7 @@ WITH indexes AS (
            coalesce(pg_get_expr(i.indpred, i.indrelid), '') AS condition
     FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = current_schema() AND i.indexprs IS NULL AND NOT c.relispartition
-      AND split_part(c.relname, '_', 1) = ANY (%s)
+      AND c.relname = ANY (%s)
 )
 SELECT one.name, other.name
 FROM indexes one JOIN indexes other ON other.owner = one.owner AND other.name <> one.name
@@ -24,8 +24,19 @@ ORDER BY 1, 2
 """
 
 
+# With a row for each person, or for each thing a person did.
+LARGE = [
+    "audiences_behaviourevent", "audiences_consent", "audiences_consentchange", "audiences_contactstate", "audiences_customer",
+    "audiences_customertag", "audiences_identity", "audiences_order", "audiences_orderline", "audiences_score",
+    "audiences_segmentmember", "campaigns_attempt", "campaigns_member", "campaigns_member_target",
+    "campaigns_provider_reference", "campaigns_response", "campaigns_touch", "channels_inboxevent",
+]  # fmt: skip
+
+
 @pytest.mark.django_db
-def test_no_index_of_ours_is_the_beginning_of_another() -> None:
+def test_no_index_of_a_large_table_is_the_beginning_of_another() -> None:
     with connection.cursor() as cursor:
-        cursor.execute(REPEATED, [["audiences", "campaigns", "channels", "reports"]])
+        cursor.execute("SELECT count(*) FROM pg_class WHERE relname = ANY (%s)", [LARGE])
+        assert cursor.fetchone() == (len(LARGE),)
+        cursor.execute(REPEATED, [LARGE])
         assert cursor.fetchall() == []
