@@ -26,7 +26,8 @@ ORDER BY 1, 2
 
 # With a row for each person, or for each thing a person did.
 LARGE = [
-    "audiences_behaviourevent", "audiences_consent", "audiences_consentchange", "audiences_contactstate", "audiences_customer",
+    "audiences_behaviourevent", "audiences_consent", "audiences_consentchange", "audiences_contactstate",
+    "audiences_customer",
     "audiences_customertag", "audiences_identity", "audiences_order", "audiences_orderline", "audiences_score",
     "audiences_segmentmember", "campaigns_attempt", "campaigns_member", "campaigns_member_target",
     "campaigns_provider_reference", "campaigns_response", "campaigns_touch", "channels_inboxevent",
