@@ -36,7 +36,7 @@ SECONDS = 10.0  # a worker's turn; beat wakes the next one
 PATIENCE = 60.0  # seconds a record waits for a database that went away
 SHORTEST_NAP = 0.01
 CALL = 0.2  # seconds of messages in one call
-SMALLEST_CALL = 20
+SMALLEST_CALL = 5  # of a slow provider: all of a call is unknown when its worker dies
 
 
 @dataclass(slots=True)
