@@ -5,10 +5,10 @@ They go through the inbox like all others: stored, committed, then acknowledged;
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from campaigns.models import Clock
@@ -28,12 +28,20 @@ POLL_LOCK = 730_144_191
 
 
 def poll_all(now: datetime | None = None) -> int:
-    """Ask every active channel that can be asked; returns how many events were new."""
+    """Ask every channel that can be asked; returns how many events were new. A paused one sends nothing, and is told
+    what became of all that was sent, and who opts out. What breaks on one channel does not hold the others."""
     done = 0
-    for channel in Channel.objects.filter(state=Channel.State.ACTIVE).select_related("brand").order_by("pk"):
-        with suppress(LookupError):
+    asked = Channel.objects.filter(state__in=(Channel.State.ACTIVE, Channel.State.PAUSED))
+    for channel in asked.select_related("brand").order_by("pk"):
+        try:
             if adapter_class(channel.adapter).verbs() & {"poll", "status"}:
                 done += poll(channel, now)
+        except LookupError:  # its adapter is gone
+            continue
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception:
+            log.exception("channel %s cannot be asked", channel.pk)
     return done
 
 

@@ -1,5 +1,6 @@
 """What a channel's page shows of quotas: how much of each limit is used, of today, of budgets and of employees."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,8 +11,10 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from audiences.days import day_of
 from campaigns import quotas
 from campaigns.models import Budget, ChannelPlan, PeopleTask
+from campaigns.queries import employee_tasks
 from campaigns.queries import quotas as queries
 from campaigns.vocabulary import CampaignState
 from channels import calls
@@ -93,10 +96,10 @@ def _most(limit: int | None) -> Decimal | None:
 def _employees(channel: Channel, begin: Any, end: Any) -> list[Quota]:
     found = Employee.objects.filter(channel=channel, left_at=None).order_by("name")[:50]
     due = PeopleTask.objects.filter(channel=channel, due_at__range=(begin, end))
-    counts: dict[int | None, int] = {}
-    for employee_id in due.values_list("employee_id", flat=True):
-        counts[employee_id] = counts.get(employee_id, 0) + 1
-    return [Quota(one.name, Decimal(counts.get(one.pk, 0)), Decimal(one.daily_tasks)) for one in found]
+    counts = Counter(due.values_list("employee_id", flat=True))
+    # An employee who works by a provider's tasks has those of the day, made and reserved.
+    counts.update(employee_tasks.taken([one.pk for one in found], day_of(begin)))
+    return [Quota(one.name, Decimal(counts[one.pk]), Decimal(one.daily_tasks)) for one in found]
 
 
 def register() -> None:

@@ -77,9 +77,11 @@ def fetch(channel: Channel, now: datetime, days: int | None = None) -> int:
 
 
 def fetch_all(now: datetime) -> dict[int, int | str]:
-    """Every active channel whose adapter reports: new versions, or what went wrong."""
+    """Every channel whose adapter reports, paused ones too, as the platform may go on spending: new versions, or what
+    went wrong."""
     done: dict[int, int | str] = {}
-    for channel in Channel.objects.filter(state=Channel.State.ACTIVE).select_related("brand").order_by("pk"):
+    asked = Channel.objects.filter(state__in=(Channel.State.ACTIVE, Channel.State.PAUSED))
+    for channel in asked.select_related("brand").order_by("pk"):
         if "fetch_report" not in adapter_class(channel.adapter).verbs():
             continue
         try:

@@ -18,6 +18,7 @@ from channels import accounts, states
 from channels.adapters import adapter_class
 from channels.adapters.base import Checked, Setting
 from channels.models import Channel
+from channels.renewal import renewing
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ def rotate(channel: Channel, given: Mapping[str, Any], now: datetime, *, force: 
     checked = accounts.ask(tried)
     if not checked.ok and not force:
         return Rotated(False, checked)
-    with transaction.atomic():
+    # A renewal of tokens that is under way would write the old secrets back.
+    with renewing(channel.pk), transaction.atomic():
         held = Channel.objects.select_for_update().select_related("brand").get(pk=channel.pk)
         # Somebody may have rotated another secret meanwhile: only what was given is replaced.
         held.credentials = held.credentials | {name: values.credentials[name] for name in fresh}

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from django.db import connection
+from django.db import connection, transaction
 
 # Employees of the channel share them evenly; without employees anybody may take them. A channel worked by hand is
 # worked by its employees whatever its medium: visits of a store, an event, letters.
@@ -46,6 +46,9 @@ WHERE c.state IN ('scheduled', 'running') AND NOT EXISTS (
     SELECT FROM campaigns_peopletask x WHERE x.campaign_id = c.id AND x.channel_id = p.channel_id AND x.touch_id IS NULL)
 """
 
+# Two makers at once would both find no task: the second one waits, and then finds it.
+ALONE = "SELECT pg_advisory_xact_lock(730144197)"
+
 EXPIRED = """
 UPDATE campaigns_peopletask x SET state = 'expired', done_at = %(now)s
 WHERE x.state = 'open' AND x.touch_id IS NOT NULL AND NOT EXISTS (
@@ -62,14 +65,16 @@ ORDER BY n DESC LIMIT 1
 
 def make_calls(media: Sequence[str], limit: int) -> int:
     """A task for each held touch of these media that has none."""
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(ALONE)
         cursor.execute(CALLS, {"media": list(media), "limit": limit})
         return cursor.rowcount
 
 
 def make_placements(now: datetime) -> int:
     """A task for each placement of a campaign about to run."""
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(ALONE)
         cursor.execute(PLACEMENTS, {"now": now})
         return cursor.rowcount
 

@@ -269,7 +269,10 @@ class Adapter(BaseAdapter):
         if 500 <= code < 600:
             gone = enhanced in NO_SUCH_ADDRESS
             return Sent(message.attempt_id, Outcome.REFUSED, code=enhanced, text=text, invalid_address=gone)
-        return Sent(message.attempt_id, Outcome.THROTTLED, code=enhanced, text=text, retry_after=GREYLISTED)
+        return Sent(
+            message.attempt_id, Outcome.THROTTLED, code=enhanced, text=text, retry_after=GREYLISTED,
+            address_only=enhanced.startswith(("4.1.", "4.2.")),  # a full mailbox says nothing of the server
+        )  # fmt: skip
 
     def _reset(self, smtp: smtplib.SMTP, code: int) -> None:
         """After a refusal the connection is as before; a server that said 421 or does not answer is left."""

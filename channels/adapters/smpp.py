@@ -50,7 +50,7 @@ class _Flight:
     message: Outgoing
     parts: list[tuple[int, int, bytes]]  # esm class, data coding, octets
     sent: int = 0
-    ids: list[str] = field(default_factory=list)
+    ids: dict[int, str] = field(default_factory=dict)  # part → the SMSC's id
     failure: int = 0  # the first status that was not 0
     unanswered: int = 0
 
@@ -186,14 +186,15 @@ class Adapter(BaseAdapter):
             slower = [False]
             following = self._following(session, flights, slower)
 
-            def answered(flight: _Flight, status: int, message_id: str) -> None:
+            def answered(key: tuple[_Flight, int], status: int, message_id: str) -> None:
+                flight, part = key
                 if status:
                     flight.failure = flight.failure or status
                     slower[0] = slower[0] or status in SLOWER
                 else:
-                    flight.ids.append(message_id)
+                    flight.ids[part] = message_id
 
-            for flight in session.exchange(self._window, lambda: next(following, None), answered):
+            for flight, _part in session.exchange(self._window, lambda: next(following, None), answered):
                 flight.unanswered += 1
             self._used = time.monotonic()
         return [self._result(flight) for flight in flights]
@@ -204,16 +205,17 @@ class Adapter(BaseAdapter):
 
     def _following(
         self, session: Session, flights: Sequence[_Flight], slower: Sequence[bool]
-    ) -> Iterator[tuple[_Flight, int, bytes]]:
+    ) -> Iterator[tuple[tuple[_Flight, int], int, bytes]]:
         """Part after part. Once the SMSC said "slower" no new message begins; begun ones are completed."""
         for flight in flights:
             if slower[0]:
                 return
             while flight.goes_on:
-                last = flight.sent == len(flight.parts) - 1
-                sequence, octets = self._octets(session, flight.message, *flight.parts[flight.sent], last)
+                part = flight.sent
+                last = part == len(flight.parts) - 1
+                sequence, octets = self._octets(session, flight.message, *flight.parts[part], last)
                 flight.sent += 1
-                yield flight, sequence, octets
+                yield (flight, part), sequence, octets
 
     def _parts(self, message: Outgoing) -> list[tuple[int, int, bytes]]:
         """(esm class, data coding, octets) of each part; none where there is nothing to send."""
@@ -257,8 +259,8 @@ class Adapter(BaseAdapter):
 
     def _result(self, flight: _Flight) -> Sent:
         attempt, n = flight.message.attempt_id, len(flight.parts)
-        # The receipt is of the last part, so its id is the one to know.
-        reference = self._reading.answer_id(flight.ids[-1]) if flight.ids else ""
+        # The receipt is of the last part, so its id is the one to know, in whatever order the answers came.
+        reference = self._reading.answer_id(flight.ids[n - 1]) if n - 1 in flight.ids else ""
         if not n:
             known = _is_number(flight.message.address)
             code, text = ("empty", "no text") if known else ("0x0B", "the address is no phone number")
@@ -313,7 +315,11 @@ class Adapter(BaseAdapter):
         for sequence, pdu in session.incoming:
             try:
                 event = read(session.parse(pdu), self._reading, now, wanted)
-            except ValueError as error:
+            except (
+                ValueError,
+                LookupError,
+                struct.error,
+            ) as error:  # one that cannot be read holds no others
                 logger.warning("channel %s: %s", self.account.channel_id, error)
                 broken.append(sequence)
                 continue

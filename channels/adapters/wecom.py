@@ -7,12 +7,14 @@ expired, so it cannot go out behind our back.
 
 import datetime as dt
 import hashlib
+import logging
 import math
 import re
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import httpx
@@ -41,6 +43,8 @@ from channels.adapters.base import (
     Setting,
 )
 from channels.vocabulary import Domain, Guarantee, Observability
+
+logger = logging.getLogger(__name__)
 
 MOST_RECIPIENTS, LONGEST_TEXT, PAGE = 10_000, 4000, 1000
 TOKEN_OVER = {40014, 42001, 41001}
@@ -250,35 +254,49 @@ class Adapter(BaseAdapter):
         """What employees have confirmed by now, and what ran out of time: nothing for what still waits.
 
         What is known is told even when WeCom asks to wait in between; raises :class:`AdapterError` when nothing is.
+        A task that WeCom does not know does not hold the others.
         """
         events: list[Inbound] = []
         try:
             waiting: dict[str, dict[str, str]] = {}
             for msgid, wanted in self._by_task(references, events).items():
-                told = self._settled(msgid, wanted)
-                events += told
-                known = {event.identity_value for event in told}
-                left = {ext: reference for ext, reference in wanted.items() if ext not in known}
-                if left:
-                    waiting[msgid] = left
+                with self._alone(msgid):
+                    told = self._settled(msgid, wanted)
+                    events += told
+                    known = {event.identity_value for event in told}
+                    left = {ext: reference for ext, reference in wanted.items() if ext not in known}
+                    if left:
+                        waiting[msgid] = left
             for msgid in self._overdue(waiting):
-                events += self._expire(msgid, waiting[msgid])
+                with self._alone(msgid):
+                    events += self._expire(msgid, waiting[msgid])
         except (AdapterError, _Errcode, _MayHaveArrived) as error:
             if not events:
                 raise _as_adapter_error(error) from error
         return events
 
+    @contextmanager
+    def _alone(self, msgid: str) -> Iterator[None]:
+        """What WeCom refuses of one task concerns this task."""
+        try:
+            yield
+        except _Errcode as error:
+            logger.warning("channel %s: task %s: %s", self.account.channel_id, msgid, error)
+
     def expire(self, references: Iterable[str]) -> list[Inbound]:
         """Cancel the tasks of these references now, whatever their age; what went out before is told as sent.
 
-        A task is cancelled as a whole: give all its references. Raises :class:`AdapterError`.
+        A task is cancelled as a whole: give all its references. What was cancelled is told even when a later one
+        fails; raises :class:`AdapterError` when nothing was.
         """
         events: list[Inbound] = []
         try:
             for msgid, wanted in self._by_task(references, events).items():
-                events += self._expire(msgid, wanted)
-        except (_Errcode, _MayHaveArrived) as error:
-            raise _as_adapter_error(error) from error
+                with self._alone(msgid):
+                    events += self._expire(msgid, wanted)
+        except (AdapterError, _Errcode, _MayHaveArrived) as error:
+            if not events:
+                raise _as_adapter_error(error) from error
         return events
 
     def remind(self, reference: str) -> None:

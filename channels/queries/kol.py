@@ -3,6 +3,7 @@
 from datetime import date
 from typing import Any
 
+from django.conf import settings
 from django.db import connection
 
 # An order belongs to one post at most: by its code, or else by the last visit before it that bears a post's name.
@@ -23,7 +24,7 @@ WITH post AS MATERIALIZED (
 ), coded AS (
     SELECT o.id AS order_id, post.id AS post_id, o.paid - o.returned AS net
     FROM post JOIN audiences_order o ON o.offer_code = post.code AND o.offer_code <> '' AND o.currency = post.currency
-    WHERE o.placed_at >= post.posted_on
+    WHERE o.placed_at >= post.posted_on::timestamp AT TIME ZONE %(zone)s
 ), followed AS (
     SELECT DISTINCT ON (o.id) o.id AS order_id, post.id AS post_id, o.paid - o.returned AS net
     FROM post
@@ -72,8 +73,12 @@ def _rows(
 ) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(
-            sql, {"first": first, "last": last, "days": days, "channel": channel_id, "campaign": campaign_id}
-        )
+            sql,
+            {
+                "first": first, "last": last, "days": days, "channel": channel_id, "campaign": campaign_id,
+                "zone": settings.TIME_ZONE,
+            },
+        )  # fmt: skip
         return list(cursor.fetchall())
 
 

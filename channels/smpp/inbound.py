@@ -84,7 +84,7 @@ def _receipt(
         reference = reading.answer_id(tlvs[RECEIPTED_ID].rstrip(b"\0").decode("latin-1"))
     else:
         reference = reading.receipt_id(told.get("id", ""), wanted)
-    state = STATES.get(tlvs.get(MESSAGE_STATE, b"\0")[-1], "") or told.get("stat", "").upper()[:7]
+    state = STATES.get((tlvs.get(MESSAGE_STATE) or b"\0")[-1], "") or told.get("stat", "").upper()[:7]
     receipt = RECEIPTS.get(state)
     if receipt is None or not reference:
         return None
