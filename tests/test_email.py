@@ -330,6 +330,12 @@ def test_each_answer_means_one_outcome(
     assert outcome(adapter, local) == wanted
 
 
+@pytest.mark.parametrize(("local", "alone"), [("full", True), ("grey", False), ("later", False)])
+def test_a_full_mailbox_says_nothing_of_the_channel(adapter: Adapter, local: str, alone: bool) -> None:
+    (sent,) = adapter.send([to(local)])
+    assert (sent.outcome, sent.address_only) == (Outcome.THROTTLED, alone)
+
+
 def test_one_bad_recipient_harms_no_other_and_one_connection_serves_all(
     adapter: Adapter, mailbox: Mailbox
 ) -> None:

@@ -12,6 +12,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from audiences.days import begins
 from audiences.models import BehaviourEvent, Customer, Order
 from audiences.vocabulary import Medium
 from campaigns import kol as posts
@@ -129,6 +130,18 @@ def test_orders_by_code_and_by_visit_are_credited_once(campaign: Campaign, chann
         for row in kol.ranking(TODAY - timedelta(days=9), TODAY, "revenue")
     }
     assert found == {"First": (3, Decimal(600)), "Second": (1, Decimal(150))}
+
+
+def test_a_day_of_a_post_begins_at_midnight_here_and_not_in_greenwich(
+    campaign: Campaign, channel: Channel
+) -> None:
+    post = out(campaign, account(channel, "First"), code="FIRST10")
+    assert post.posted_on
+    customer = Customer.objects.create(name="P")
+    for number, moment in (("early", -timedelta(minutes=30)), ("of the day", timedelta(minutes=30))):
+        buy(number, customer, offer_code="FIRST10", placed_at=begins(post.posted_on) + moment)
+    (row,) = kol.ranking(TODAY - timedelta(days=9), TODAY, "revenue")
+    assert (row.orders, row.revenue) == (1, Decimal(200))
 
 
 def test_an_order_of_a_merged_person_is_found(campaign: Campaign, channel: Channel) -> None:

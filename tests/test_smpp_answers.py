@@ -26,6 +26,8 @@ class Told:
         self.bind = 0
         self.answers: list[int | None] = []  # a status each; None closes the connection; then always 0
         self.nack = False  # answer with generic_nack
+        self.backwards = 0  # so many answers are kept until the last, and given in the other order
+        self.kept: list[bytes] = []
         self.binds = 0
         self.taken: list[bytes] = []
         self.port = 0
@@ -51,7 +53,13 @@ class Told:
             if status is None:
                 return False
             self.taken.append(body)
-            if self.nack:
+            if self.backwards:
+                self.kept.append(
+                    pdu.frame(command | pdu.RESPONSE, 0, sequence, b"PART%d\0" % len(self.taken))
+                )
+                if len(self.kept) == self.backwards:
+                    line.sendall(b"".join(reversed(self.kept)))
+            elif self.nack:
                 line.sendall(pdu.frame(pdu.GENERIC_NACK, status, sequence))
             else:
                 line.sendall(pdu.frame(command | pdu.RESPONSE, status, sequence, b"" if status else b"1A\0"))
@@ -116,6 +124,16 @@ def test_each_status_is_slower_or_final_as_smpp_means_it(
     assert len(told.taken) == (1 if slower else 2), (
         "after “slower” nothing new begins; after a refusal it goes on"
     )
+
+
+def test_a_long_message_is_known_by_its_last_part_in_whatever_order_the_answers_come() -> None:
+    with smsc() as told:
+        told.backwards = 3
+        sending = adapter(told)
+        (sent,) = sending.send([Outgoing(1, "+8613800000001", text="很长的短信" * 30)])
+        sending.close()
+    assert len(told.taken) == 3
+    assert (sent.outcome, sent.parts, sent.reference) == (Outcome.ACCEPTED, 3, "PART3")
 
 
 def test_an_answer_without_sense_is_no_acceptance() -> None:

@@ -94,6 +94,17 @@ def test_a_batch_of_one_text_is_one_task_and_is_sent_when_confirmed(
     assert sandbox.counters("wecom") == {"tokens": 1, "held": 2500, "sent": 2500}
 
 
+def test_a_task_that_wecom_does_not_know_holds_no_other(adapter: Adapter) -> None:
+    """It comes first at every asking: what employees confirmed, and what must be cancelled, would wait for days."""
+    unknown = "msgNobodyMade:wmCustomer000001"
+    confirmed = [sent.reference for sent in adapter.send(messages(2))]
+    events = settled(adapter, [unknown, *confirmed], seconds=1.5)
+    assert {event.reference for event in events} == set(confirmed)
+    made = [sent.reference for sent in adapter.send(messages(2, "另一条", first=2))]
+    told = adapter.expire([unknown, *made])
+    assert {event.reference for event in told} == set(made)
+
+
 def test_texts_employees_and_repeated_people_are_tasks_of_their_own(adapter: Adapter) -> None:
     batch = [
         *messages(3, "A"), *messages(2, "B", first=3), *messages(2, "A", first=5, sender="staff2"),

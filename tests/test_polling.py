@@ -1,0 +1,44 @@
+"""Asking providers: who is paused is asked all the same, and what breaks on one channel holds no other."""
+
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from audiences.vocabulary import ResponseKind
+from campaigns import polling
+from channels.adapters.base import Inbound
+from channels.models import Channel, InboxEvent
+from tests.channel_rows import make_channel
+from tests.wire import Wire, install
+
+pytestmark = pytest.mark.django_db
+
+
+def asked(**fields: Any) -> Channel:
+    """A channel whose provider has one person's opt-out to tell, once."""
+    told = [
+        Inbound("opt-out", timezone.now(), response=ResponseKind.OPT_OUT, identity_kind="phone",
+                identity_value="+8613800000001")
+    ]  # fmt: skip
+    wire = Wire(poll=lambda _references: [told.pop()] if told else [])
+    return make_channel(install(wire).name, "sms", **fields)
+
+
+def odd(_references: list[str]) -> list[Inbound]:
+    raise IndexError("an answer nobody foresaw")
+
+
+def test_an_opt_out_on_a_paused_channel_is_heard() -> None:
+    paused = asked(state=Channel.State.PAUSED)
+    archived = asked(state=Channel.State.ARCHIVED)
+    assert polling.poll_all() == 1
+    assert list(InboxEvent.objects.values_list("channel_id", "response")) == [(paused.pk, "opt_out")]
+    assert not InboxEvent.objects.filter(channel=archived).exists()
+
+
+def test_a_channel_that_breaks_does_not_keep_the_next_from_being_asked() -> None:
+    make_channel(install(Wire(poll=odd)).name, "sms")
+    later = asked()
+    assert polling.poll_all() == 1
+    assert InboxEvent.objects.get().channel_id == later.pk
