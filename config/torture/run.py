@@ -287,7 +287,9 @@ class Torture:
             return
         name = kind if kind != "worker" else f"worker{self.random.randint(1, self.workers)}"
         (child,) = [child for child in self.children.all if child.name == name]
-        if child.process is not None and child.process.poll() is None:
+        # One that was killed a moment ago is first started again, so that every kill is one.
+        self._watch_until(partial(_is_up, child), time.monotonic() + BEGINS)
+        if child.process is not None and _is_up(child):
             with suppress(ProcessLookupError):
                 os.killpg(child.process.pid, signal.SIGKILL)
             child.wait = self.random.uniform(0.1, 1.0)
@@ -325,6 +327,10 @@ class Torture:
     def _end_flight(self) -> None:
         with connection.cursor() as cursor:
             cursor.execute(END_FLIGHT, {"now": timezone.now()})
+
+
+def _is_up(child: Child) -> bool:
+    return child.process is not None and child.process.poll() is None
 
 
 def free_ports(n: int) -> list[int]:
