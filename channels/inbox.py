@@ -182,6 +182,9 @@ def _parse_again(event: InboxEvent, now: datetime) -> int:
         )
         with transaction.atomic():
             store(event.channel, reply.events, event.received_at)
+            if reply.unread is not None:
+                InboxEvent.objects.filter(pk=event.pk).update(error=_error_text(reply.unread))
+                return 0
             moved = InboxEvent.objects.filter(pk=event.pk, state=InboxEvent.State.POISON).update(
                 state=InboxEvent.State.DRAINED, drained_at=now, error="", detail={"events": len(reply.events)}
             )
@@ -214,6 +217,8 @@ def receive(channel: Channel, request: InboundRequest, now: datetime) -> Inbound
                 with suppress(DataError):
                     _store_marked(channel, [event], now)
             keep_unread(channel.pk, request, error, now)
+        if reply.unread is not None:
+            keep_unread(channel.pk, request, reply.unread, now)
         return reply
     except BadSignature:
         counts.count(channel.pk, counts.BAD_SIGNATURE, now=now)

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
+from channels import inbox
 from channels.adapters.base import AdapterError, BaseAdapter, InboundRequest, Outcome, Outgoing, Receipt, Sent
 from channels.adapters.tencent_sms import MOST_NUMBERS, Adapter
+from channels.models import InboxEvent
 from channels.sandbox.server import Sandbox
 from tests.adapter_contract import AdapterContract, NetworkContract, SenderContract
+from tests.channel_rows import make_channel
 from tests.sandbox_fixture import start_sandbox
 from tests.sms_vendors import PHONE, Webhook, tencent_account, webhook
 
@@ -268,6 +272,26 @@ def parse(adapter: Adapter, told: Any) -> list[Any]:
     reply = adapter.parse_inbound(InboundRequest("POST", "https://x/in/7/s/", {}, {}, body))
     assert json.loads(reply.body) == {"result": 0, "errmsg": "OK"}
     return list(reply.events)
+
+
+@pytest.mark.django_db
+def test_one_receipt_that_cannot_be_read_is_set_aside_and_the_others_count() -> None:
+    channel = make_channel(NAME, "sms", settings={"app_id": "1"}, credentials={})
+    told = [
+        {"user_receive_time": "2015-10-17 08:03:04", "nationcode": "86", "mobile": "13800138000",
+         "report_status": status, "errmsg": "DELIVRD", "description": "", "sid": f"s{n}"}
+        for n, status in enumerate(("SUCCESS", "SOMETHING NEW", "FAIL"))
+    ]  # fmt: skip
+    request = InboundRequest("POST", "https://x/in/7/s/", {}, {}, json.dumps(told).encode())
+    for _again in range(2):
+        reply = inbox.receive(channel, request, timezone.now())
+        assert json.loads(reply.body) == {"result": 0, "errmsg": "OK"}
+    kept = InboxEvent.objects.order_by("state", "id").values_list("state", "outcome", "reference")
+    assert list(kept) == [("new", "delivered", "s0"), ("new", "bounced", "s2"), ("poison", "", "")]
+    poison = InboxEvent.objects.get(state="poison")
+    assert "SOMETHING NEW" in poison.error
+    assert inbox.replay([poison.pk]) == 0, "it waits until the adapter knows the word"
+    assert InboxEvent.objects.filter(state="poison").count() == 1
 
 
 def test_a_callback_as_documented_is_read(adapter: Adapter) -> None:

@@ -291,6 +291,8 @@ class _Turn:
         outgoing, taken, late = self._within_calls(sending, adapter, outgoing, free, at)
         gaps += late
         called = Called()
+        if not outgoing and reserved.tasks:  # nothing is left to hand over: the employees' day has them back
+            steadily(lambda: employee_tasks.made(reserved, ()), PATIENCE)
         if outgoing:
             rows = {row.attempt_id or 0: row for row in free}
             began = time.monotonic()

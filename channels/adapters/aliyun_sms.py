@@ -35,6 +35,7 @@ from channels.adapters.base import (
     Receipt,
     Sent,
     Setting,
+    each,
 )
 from channels.vocabulary import Domain, Guarantee, Observability
 
@@ -214,12 +215,12 @@ class Adapter(BaseAdapter):
         """SmsReport and SmsUp, each an array. Aliyun signs neither: the secret path is the proof."""
         told = json.loads(request.body or b"[]")
         now = dt.datetime.now(dt.UTC)
-        events = [
-            self._said(one, now) if "content" in one else self._report(one, now)
-            for one in (told if isinstance(told, list) else [told])
-        ]
+        events, unread = each(
+            told if isinstance(told, list) else [told],
+            lambda one: self._said(one, now) if "content" in one else self._report(one, now),
+        )
         answer = json.dumps({"code": 0, "msg": "OK"}).encode()
-        return InboundReply(events, body=answer, content_type="application/json")
+        return InboundReply(events, body=answer, content_type="application/json", unread=unread)
 
     def _report(self, told: Mapping[str, Any], now: dt.datetime) -> Inbound:
         number, biz_id = bare(str(told["phone_number"])), str(told["biz_id"])

@@ -112,12 +112,26 @@ class InboundRequest:
 
 @dataclass(frozen=True, slots=True)
 class InboundReply:
-    """Events parsed, and what the provider wants to hear."""
+    """Events parsed, and what the provider wants to hear. ``unread``: why some of the request could not be read; it is
+    then kept beside its events."""
 
     events: Sequence[Inbound] = ()
     status: int = 200
     body: bytes = b""
     content_type: str = "text/plain"
+    unread: Exception | None = None
+
+
+def each(told: Iterable[Any], read: Callable[[Any], Inbound]) -> tuple[list[Inbound], Exception | None]:
+    """The events of what a provider pushed at once, and why the first of those that cannot be read cannot: it holds no
+    others."""
+    events, failed = [], None
+    for one in told:
+        try:
+            events.append(read(one))
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            failed = failed or error
+    return events, failed
 
 
 class BadSignature(Exception):

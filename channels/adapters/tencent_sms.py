@@ -36,6 +36,7 @@ from channels.adapters.base import (
     Receipt,
     Sent,
     Setting,
+    each,
 )
 from channels.vocabulary import Domain, Guarantee, Observability
 
@@ -243,12 +244,12 @@ class Adapter(BaseAdapter):
         """Receipts are an array, a reply is an object. Tencent signs neither: the secret path is the proof."""
         told = json.loads(request.body or b"[]")
         now = dt.datetime.now(dt.UTC)
-        events = [
-            self._said(one, now) if "text" in one else self._report(one, now)
-            for one in (told if isinstance(told, list) else [told])
-        ]
+        events, unread = each(
+            told if isinstance(told, list) else [told],
+            lambda one: self._said(one, now) if "text" in one else self._report(one, now),
+        )
         answer = json.dumps({"result": 0, "errmsg": "OK"}).encode()
-        return InboundReply(events, body=answer, content_type="application/json")
+        return InboundReply(events, body=answer, content_type="application/json", unread=unread)
 
     def _report(self, told: Mapping[str, Any], now: dt.datetime) -> Inbound:
         return self._became(
