@@ -59,6 +59,9 @@ def save(rule: PressureRule, now: datetime) -> PressureRule:
         )
         if before is None or any(before[name] != getattr(rule, name) for name in MEANING):
             known = before is not None and _same_window(before, rule)
+            if not known and before and before["active"] and rule.in_force_at and rule.active:
+                # One that holds is never without force while its contacts are known: nobody would be capped meanwhile.
+                known = rule.hours <= pressure.complete_hours()
             rule.in_force_at = rule.in_force_at if known else None
         rule.save()
         return rule

@@ -74,6 +74,13 @@ def known_hours() -> int:
     return Clock.objects.filter(name="pressure").values_list("value", flat=True).first() or SHORTEST_KEPT
 
 
+def complete_hours() -> int:
+    """Of how many hours every contact is known and goes on being kept, by the rules in force."""
+    in_force = PressureRule.objects.filter(active=True, in_force_at__isnull=False)
+    longest = in_force.order_by("-hours").values_list("hours", flat=True).first()
+    return min(known_hours(), max(longest or 0, SHORTEST_KEPT))
+
+
 def bring_into_force(now: datetime) -> int:
     """New rules take force once the contacts of their whole window are known; returns how many did.
 
@@ -93,7 +100,9 @@ def bring_into_force(now: datetime) -> int:
     if not waiting:
         return 0
     with transaction.atomic():
-        return PressureRule.objects.filter(id__in=waiting, active=True).update(in_force_at=now)
+        # One that was lengthened meanwhile waits for the next look.
+        ready = PressureRule.objects.filter(id__in=waiting, active=True, hours__lte=hours)
+        return ready.update(in_force_at=now)
 
 
 def count_imported(campaign_id: int, now: datetime) -> int:

@@ -10,8 +10,9 @@ import pytest
 from django.db import connection, connections, transaction
 
 from audiences.models import ContactState
-from campaigns import dispatch, doctor, pressure
-from campaigns.models import Attempt, Clock, PressureRule
+from campaigns import dispatch, doctor, policy, pressure
+from campaigns.models import Attempt, Budget, Clock, PressureRule, Touch
+from campaigns.queries import lifecycle as lifecycle_queries
 from campaigns.queries.pressure import frees_at_sql
 from channels.adapters.base import Outcome, Sent
 from tests import factories as make
@@ -213,6 +214,46 @@ def test_a_rule_that_is_saved_waits_for_claims_under_way_and_holds_for_all_after
     thread.join()
 
 
+def test_a_rule_whose_window_is_edited_is_never_without_force_while_its_contacts_are_known():
+    rule = make.rule(2, 24)
+    rule.hours, rule.medium = 48, "sms"
+    policy.save(rule, NOW)
+    assert [(known.touches, known.hours) for known in pressure.rules_in_force(NOW)] == [(2, 48)]
+    rule.hours = 720
+    policy.save(rule, NOW)
+    assert pressure.rules_in_force(NOW) == [], "contacts of a month are not known yet"
+    assert pressure.bring_into_force(NOW) == 1
+
+
+def test_a_touch_whose_number_was_taken_back_meanwhile_is_let_go_and_not_sent():
+    """Its attempt was under way while the change was applied, and came back as planned."""
+    wire = Wire()
+    channel = make.channel(wire=wire)
+    found = make.campaign([channel], touches=2, gap_hours=0)
+    make.released(found, make.customers(3), touches=2, every=HOUR)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE campaigns_approved_ordinal SET withdrawn_at = %s WHERE ordinal = 2", [NOW])
+    for hour in range(3):
+        dispatch.dispatch_channel(channel.pk, now=NOW + hour * HOUR)
+    assert len(wire.log) == 3
+    assert make.states(found) == {"sent": 3, "released:changed": 3}
+
+
+def test_a_limit_given_to_a_running_campaign_counts_what_was_spent_without_it():
+    channel = make.channel(wire=Wire())
+    found = make.campaign([channel])
+    make.released(found, make.customers(3))
+    dispatch.dispatch_channel(channel.pk, now=NOW)
+    cost = sum(Touch.objects.values_list("cost", flat=True))
+    Budget.objects.filter(campaign=found).delete()
+    for channel_id in (None, channel.pk):
+        lifecycle_queries.set_budget(found.pk, channel_id, "CNY", "100")
+        lifecycle_queries.set_budget(found.pk, channel_id, "CNY", "50")
+    rows = Budget.objects.filter(campaign=found).values_list("amount", "spent", "leased")
+    assert cost > 0
+    assert list(rows) == [(50, cost, 0)] * 2
+
+
 def test_rules_are_narrowed_by_medium_channel_and_brand():
     mail, text = make.channel(), make.channel("sms")
     make.rule(1, 24)
@@ -241,6 +282,15 @@ def test_sends_made_elsewhere_count_once_in_pressure():
     assert pressure.count_imported(elsewhere.pk, NOW) == 2
     assert pressure.count_imported(elsewhere.pk, NOW) == 0
     make.rule(1, 24)
+    with connection.cursor() as cursor:  # a load brings attempts as well
+        cursor.execute(
+            "INSERT INTO campaigns_attempt (campaign_id, touch_id, n, customer_id, channel_id, state, started_at, sent_at)"
+            " SELECT campaign_id, id, 1, customer_id, channel_id, 'accepted', state_at, state_at FROM campaigns_touch"
+        )
+    assert broken_promises() == []
+    make.rule(9, 720, in_force_at=None)
+    pressure.bring_into_force(NOW)
+    assert [len(state.recent_at) for state in ContactState.objects.all()] == [1, 1]
     found = make.campaign([channel])
     make.released(found, people)
     dispatch.dispatch_channel(channel.pk, now=NOW)

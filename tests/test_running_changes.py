@@ -12,6 +12,7 @@ from audiences.vocabulary import Stage
 from campaigns import rounds
 from campaigns.models import Campaign, FrequencyTarget, Member
 from campaigns.planner import make_plan
+from campaigns.planner.explain import explain
 from campaigns.queries import lifecycle as lifecycle_queries
 from campaigns.release import admit, extend
 from campaigns.views import forecast
@@ -89,6 +90,9 @@ def test_a_lowered_target_leaves_what_was_sent_and_no_gap() -> None:
     changed(campaign, NOW + rows.DAY)
     assert extend(campaign, NOW + rows.DAY).touches == 0
     assert set(targets(campaign).values_list("target", "planned", "cause")) == {(2, 2, "")}
+    for member in Member.objects.filter(campaign_id=campaign.pk, held_out=False):
+        told = explain(campaign.pk, member.customer_id)
+        assert [(one.ordinal, one.planned) for one in told] == [(1, True), (2, True)]
 
 
 def test_nobody_who_left_gets_more() -> None:

@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from audiences.contact_state import forms
+from audiences.days import day_of
 from audiences.vocabulary import Medium, permission_key
 from campaigns import hours, lateness, pressure, quotas
 from campaigns.addressing import addressed_by
@@ -108,14 +109,14 @@ def read(channel_id: int, now: datetime) -> Sending | None:
         campaigns=list(priorities),
         priorities=priorities,
         windows={
-            campaign_id: windows_of(plans[plan_id], now.date())
+            campaign_id: windows_of(plans[plan_id], day_of(now))
             for campaign_id, _p, plan_id in rows
             if plan_id in plans
         },
         addresses=addressed_by(channel),
         limits=quotas.limits(channel, plans.values(), now),
         calls=provider_calls.limits(channel, now),
-        regions=regions_of(channel, now.date()),
+        regions=regions_of(channel, day_of(now)),
         rivals=queries.rivals(min(priorities.values())),
         unseen=_unseen(),
     )

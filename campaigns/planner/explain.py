@@ -220,8 +220,11 @@ def _why(instance: Instance, person: _Person, cell: int, ordinal: int, counts: C
 
 
 def _item(person: _Person, cell: int, ordinal: int) -> int:
+    """Where a touch stands; one beyond the matrix, kept from before it was lowered, is told as the cell's last."""
     instance = person.modelled.instance
-    return int(np.flatnonzero((instance.cell == cell) & (instance.ordinal == ordinal))[0])
+    own = np.flatnonzero(instance.cell == cell)
+    found = own[instance.ordinal[own] == ordinal]
+    return int(found[0] if found.size else own[np.argmax(instance.ordinal[own])])
 
 
 def _parts(person: _Person, cell: int, ordinal: int, phase: int) -> list[tuple[str, str, float]]:

@@ -48,6 +48,11 @@ apart AS MATERIALIZED (
     JOIN campaigns_round r ON r.campaign_id = p.campaign_id AND r.phase_id = f.phase_id
     WHERE p.channel_id = %(channel)s AND p.campaign_id = ANY (%(campaigns)s::bigint[])
 ),
+-- What a change took back: its touches are let go when the change is applied, and here, if they came back since.
+withdrawn AS MATERIALIZED (
+    SELECT campaign_id, round, stage, ordinal FROM campaigns_approved_ordinal
+    WHERE channel_id = %(channel)s AND campaign_id = ANY (%(campaigns)s::bigint[]) AND withdrawn_at IS NOT NULL
+),
 patience AS MATERIALIZED (
     SELECT p.campaign_id, p.channel_id, coalesce(p.silence_hours, c.silence_hours) * interval '1 hour' AS wait
     FROM campaigns_channelplan p
@@ -92,8 +97,9 @@ locked AS MATERIALIZED (
 judged AS (
     SELECT f.*, m.zone, h.opens_at, e.rested_at, e.waits_until, e.waits_because, r.budgets, r.exhausted, r.day_left,
            CASE
-               WHEN f.deadline_at <= %(now)s THEN 'late'
                WHEN m.state <> 'active' THEN 'left:' || m.state
+               WHEN w.ordinal IS NOT NULL THEN 'withdrawn'
+               WHEN f.deadline_at <= %(now)s THEN 'late'
                WHEN f.absorbed THEN 'merged'
                WHEN f.erased THEN 'erased'
                WHEN f.blocked THEN 'opted_out'
@@ -114,6 +120,8 @@ judged AS (
     FROM locked f
     JOIN running r USING (campaign_id)
     JOIN campaigns_member m ON m.campaign_id = f.campaign_id AND m.customer_id = f.customer_id
+    LEFT JOIN withdrawn w ON w.campaign_id = f.campaign_id AND w.round = f.round AND w.stage = f.stage
+        AND w.ordinal = f.ordinal
     LEFT JOIN opening h ON h.campaign_id = f.campaign_id AND h.zone = m.zone
     LEFT JOIN apart g ON g.campaign_id = f.campaign_id AND g.round = f.round AND g.stage = f.stage
     LEFT JOIN LATERAL (
@@ -179,13 +187,14 @@ moved AS (
     UPDATE campaigns_touch t
     SET state = CASE
             WHEN d.decision = 'claimed' THEN 'claimed'
-            WHEN d.decision IN ('merged', 'silent') OR starts_with(d.decision, 'left:') THEN 'released'
+            WHEN d.decision IN ('merged', 'silent', 'withdrawn') OR starts_with(d.decision, 'left:') THEN 'released'
             WHEN d.decision IN ('late', 'erased', 'opted_out', 'no_consent', 'no_identity') THEN 'gap'
             ELSE 'planned' END,
         reason = CASE
             WHEN d.decision = 'late' THEN coalesce(nullif(d.deferred, ''), 'deadline')
             WHEN d.decision IN ('erased', 'opted_out', 'no_consent', 'no_identity', 'merged') THEN d.decision
             WHEN d.decision IN ('silent', 'left:waiting') THEN 'silence'
+            WHEN d.decision = 'withdrawn' THEN 'changed'
             WHEN d.decision = 'left:exited' THEN 'exit'
             WHEN starts_with(d.decision, 'left:') THEN 'campaign_stopped'
             ELSE '' END,

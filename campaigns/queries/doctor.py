@@ -28,6 +28,7 @@ WHERE a.state IN ('recorded', 'accepted', 'held', 'delivered', 'unknown')
   AND coalesce(a.sent_at, a.started_at) > %(now)s::timestamptz - %(kept)s
   AND coalesce(a.sent_at, a.started_at) > coalesce(s.complete_since, '-infinity')
   AND NOT a.id = ANY (s.recent_attempts)
+  AND a.campaign_id NOT IN (SELECT id FROM campaigns_campaign WHERE kind = 'imported')  -- known by their touches
 """
 PLACE_TOO_MANY = """
 SELECT s.customer_id, e.attempt FROM audiences_contactstate s

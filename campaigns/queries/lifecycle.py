@@ -94,15 +94,24 @@ def repoint(campaign_id: int, channel_id: int, version_id: int) -> int:
         return same + cursor.rowcount
 
 
+# A limit that a running campaign is given counts what went out, and is under way, without it.
 SET_BUDGET = """
 INSERT INTO campaigns_budget (campaign_id, channel_id, currency, amount, leased, spent)
-VALUES (%(campaign)s, %(channel)s, %(currency)s, %(amount)s, 0, 0)
+SELECT %(campaign)s, %(channel)s, %(currency)s, %(amount)s, coalesce(used.leased, 0), coalesce(used.spent, 0)
+FROM (
+    SELECT sum(t.reserved) FILTER (WHERE t.state IN ('claimed', 'held')) AS leased, sum(t.cost) AS spent
+    FROM campaigns_touch t
+    WHERE t.campaign_id = %(campaign)s AND (%(channel)s::integer IS NULL OR t.channel_id = %(channel)s)
+      AND NOT EXISTS (
+          SELECT FROM campaigns_budget b
+          WHERE b.campaign_id = %(campaign)s AND b.channel_id IS NOT DISTINCT FROM %(channel)s::integer)
+) AS used
 ON CONFLICT (campaign_id, channel_id) DO UPDATE SET amount = EXCLUDED.amount
 """
 
 
 def set_budget(campaign_id: int, channel_id: int | None, currency: str, amount: str) -> int:
-    """What may be spent over all (channel null) or on a channel; what is leased and spent stays."""
+    """What may be spent over all (channel null) or on a channel; what is leased and spent stays, or is counted."""
     with connection.cursor() as cursor:
         cursor.execute(
             SET_BUDGET,

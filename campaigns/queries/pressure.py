@@ -71,8 +71,9 @@ sent AS (
     SELECT p.survivor_id AS customer_id, a.id AS attempt, a.channel_id AS channel,
            coalesce(a.sent_at, a.started_at) AS at
     FROM persons p JOIN campaigns_attempt a ON a.customer_id = p.customer_id
-    WHERE a.started_at > %(since)s::timestamptz - interval '1 day'
+    WHERE (a.started_at > %(since)s::timestamptz - interval '1 day' OR a.sent_at > %(since)s)
       AND coalesce(a.sent_at, a.started_at) > %(since)s
+      AND a.campaign_id NOT IN (SELECT id FROM campaigns_campaign WHERE kind = 'imported')  -- known by their touches
       AND a.state IN ('recorded', 'accepted', 'held', 'delivered', 'unknown')
     UNION ALL
     SELECT p.survivor_id, -t.id, t.channel_id, t.state_at
