@@ -64,7 +64,8 @@ class AliyunConfig(VendorConfig):
     topped_up: float = 1000.0  # yuan of the cloud account, once
     price: float = 0.05  # a message
     credit: float = 0.0  # Aliyun lends so much
-    sees_money: bool = True  # whether the key has the right bss:DescribeAcccount
+    # Of a key without the right bss:DescribeAcccount: the code it is answered, billing's own or the gateway's.
+    hides_money: str = ""
 
 
 @dataclass(slots=True)
@@ -385,8 +386,9 @@ class Vendor(BaseVendor):
         return {"SignName": name, "SignStatus": known[name]}
 
     def _balance(self, asked: dict[str, str], answered: bool) -> dict[str, Any]:
-        if not self.config.sees_money:
-            raise Refused("NotAuthorized", "This API is not authorized for caller.", 400)
+        if code := self.config.hides_money:
+            status = 400 if code == "NotAuthorized" else 403
+            raise Refused(code, "This API is not authorized for caller.", status)
         messages = sum(len(known) for known in self._messages.values())
         cash = self.config.topped_up - self.config.price * messages
         data = {
