@@ -23,6 +23,7 @@ PATHS = {
     "CampaignManagementService": "/Api/Advertiser/CampaignManagement/v13/CampaignManagementService.svc",
     "ReportingService": "/Api/Advertiser/Reporting/v13/ReportingService.svc",
     "CustomerManagementService": "/Api/CustomerManagement/v13/CustomerManagementService.svc",
+    "CustomerBillingService": "/Api/Billing/v13/CustomerBillingService.svc",
 }
 INVALID, EXPIRED = 105, 109  # the token: not (or no more) valid, which may be mended by a new one; over
 STOPPING = {105, 106, 107, 108, 110, 112, 113, 114, 115}  # credentials, permission, the account itself

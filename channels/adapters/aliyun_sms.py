@@ -11,6 +11,7 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -25,6 +26,7 @@ from channels.adapters._sms_marks import bare
 from channels.adapters.base import (
     Account,
     AdapterError,
+    Balance,
     BaseAdapter,
     Checked,
     Inbound,
@@ -52,6 +54,9 @@ STOPS = re.compile(
     r"|isp\.RAM_PERMISSION_DENY|isv\.(OUT_OF_SERVICE|AMOUNT_NOT_ENOUGH|ACCOUNT_NOT_EXISTS|ACCOUNT_ABNORMAL"
     r"|PRODUCT_UN_SUBSCRIPT|PRODUCT_UNSUBSCRIBE)"
 )
+# The same, of a question about money: a key that may send texts need not be one that may see what is left.
+BAD_KEYS = re.compile(r"InvalidAccessKeyId|SignatureDoesNotMatch|IncompleteSignature|InvalidTimeStamp")
+API, BILLING, BILLING_VERSION = "https://dysmsapi.aliyuncs.com", "https://business.aliyuncs.com", "2017-12-14"
 # What one number, or one person's words, may bring on the whole call.
 OF_ONE = {
     "isv.MOBILE_NUMBER_ILLEGAL", "isv.BUSINESS_LIMIT_CONTROL", "isv.TEMPLATE_MISSING_PARAMETERS",
@@ -97,7 +102,16 @@ class Adapter(BaseAdapter):
             "base_url",
             gettext_lazy("Address of the API"),
             kind="url",
-            default="https://dysmsapi.aliyuncs.com",
+            default=API,
+            required=False,
+        ),
+        Setting(
+            "billing_url",
+            gettext_lazy("Address of the billing API"),
+            gettext_lazy(
+                "Asked for the balance of the cloud account. Empty: Aliyun's own, with its own API only."
+            ),
+            "url",
             required=False,
         ),
         _sms_calls.TIMEOUT,
@@ -109,6 +123,7 @@ class Adapter(BaseAdapter):
         self._tag = _sms_marks.tag(account)
         self._signature = _sms_calls.signature(account.settings)
         self._opt_out_words = sms_replies.words_of(account.settings)
+        self._base = str(account.settings.get("base_url") or API)
         self._made: Any = None
 
     # Sending --------------------------------------------------------------------------------------
@@ -313,6 +328,38 @@ class Adapter(BaseAdapter):
             {"signature": self._signature},
         )
 
+    def fetch_balance(self) -> list[Balance]:
+        """Cash of the whole cloud account; credit is not counted. Raises :class:`AdapterError`, which stops the channel
+        for a bad key only."""
+        where = str(self.account.settings.get("billing_url") or "")
+        if not where:
+            if self._base.rstrip("/") != API:
+                return []  # keys of another address are not shown to Aliyun
+            where = BILLING
+        client, _models, options = self._client(where)
+        utils = _sms_calls.client_module("alibabacloud_tea_openapi.utils_models", self.needs_requirements)
+        asked = utils.Params(
+            action="QueryAccountBalance", version=BILLING_VERSION, protocol="HTTPS", pathname="/", method="POST",
+            auth_type="AK", style="RPC", req_body_type="formData", body_type="json",
+        )  # fmt: skip
+        try:
+            body = client.call_api(asked, utils.OpenApiRequest(), options)["body"]
+        except Exception as error:
+            found = self._error(error)
+            found.stops_channel = bool(BAD_KEYS.match(found.code))
+            raise found from None
+        data = body.get("Data") or {}
+        if not body.get("Success") or not data.get("Currency"):
+            code, text = str(body.get("Code") or "balance"), body.get("Message")
+            raise AdapterError(f"{PROVIDER}: {text or code}"[:300], code=code)
+        try:
+            left = Decimal(str(data["AvailableCashAmount"]).replace(",", ""))
+        except (KeyError, InvalidOperation):
+            raise AdapterError(
+                _("%(platform)s tells no balance that can be read.") % {"platform": PROVIDER}, code="balance"
+            ) from None
+        return [Balance(str(data["Currency"]), left)]
+
     def _error(self, error: BaseException) -> AdapterError:
         """The failure of a question, which may always be asked again."""
         if _sms_calls.never_left(error):
@@ -322,12 +369,13 @@ class Adapter(BaseAdapter):
         stops = bool(STOPS.match(code))
         return AdapterError(f"{PROVIDER}: {told}"[:300], code=code, retryable=not stops, stops_channel=stops)
 
-    def _client(self) -> tuple[Any, Any, Any]:
-        """(client, request models, options of a call). Its retries are off unless asked for, and are not asked for."""
-        if self._made is None:
+    def _client(self, address: str = "") -> tuple[Any, Any, Any]:
+        """(client, request models, options of a call). Its retries are off unless asked for, and are not asked for.
+        With an ``address``, the same account at another of Aliyun's services."""
+        if address or self._made is None:
             load = _sms_calls.client_module
             models = load("alibabacloud_dysmsapi20170525.models", self.needs_requirements)
-            where = urlsplit(str(self.account.settings.get("base_url") or "https://dysmsapi.aliyuncs.com"))
+            where = urlsplit(address or self._base)
             config = load("alibabacloud_tea_openapi.utils_models", self.needs_requirements).Config(
                 access_key_id=str(self.account.settings.get("access_key_id") or ""),
                 access_key_secret=str(self.account.credentials.get("access_key_secret") or ""),
@@ -341,6 +389,8 @@ class Adapter(BaseAdapter):
                 max_idle_conns=100,
             )  # fmt: skip
             client = load("alibabacloud_dysmsapi20170525.client", self.needs_requirements).Client(config)
+            if address:
+                return client, models, options
             self._made = client, models, options
         return self._made  # type: ignore[no-any-return]
 

@@ -26,6 +26,7 @@ from channels.adapters.base import (
     AdapterError,
     AudienceChange,
     AudienceResult,
+    Balance,
     BaseAdapter,
     Checked,
     Flight,
@@ -47,6 +48,11 @@ FLIGHT_FIELDS = (
     "campaign.id, campaign.resource_name, campaign.advertising_channel_type, campaign.start_date_time, "
     "campaign.end_date_time, campaign.frequency_caps, campaign_budget.resource_name, campaign_budget.period, "
     "campaign_budget.amount_micros, campaign_budget.total_amount_micros, campaign_budget.explicitly_shared"
+)
+BUDGET_FIELDS = (
+    "account_budget.adjusted_spending_limit_micros, account_budget.adjusted_spending_limit_type, "
+    "account_budget.amount_served_micros, account_budget.approved_start_date_time, "
+    "account_budget.approved_end_date_time"
 )
 REPORT_FIELDS = (
     "segments.date, campaign.id, customer.currency_code, metrics.cost_micros, metrics.impressions, "
@@ -441,6 +447,23 @@ class Adapter(BaseAdapter):
             for row in self._api.rows(self._customer, query)
         ]
 
+    def fetch_balance(self) -> list[Balance]:
+        """What the account's own budgets of this moment leave: the limit after adjustments, less what was served.
+        Accounts without such a budget, or without a limit, are told none. Raises :class:`AdapterError`."""
+        query = f"SELECT {BUDGET_FIELDS} FROM account_budget WHERE account_budget.status = 'APPROVED'"
+        try:
+            rows = self._api.rows(self._customer, query)
+        except AdapterError as error:
+            if error.code == "ACTION_NOT_PERMITTED":
+                error.stops_channel = False  # money may be another's business; campaigns go on
+            raise
+        now = self._now().strftime("%Y-%m-%d %H:%M:%S")
+        running = [row.account_budget for row in rows if _runs(row.account_budget, now)]
+        if not running or any("adjusted_spending_limit_micros" not in budget for budget in running):
+            return []
+        left = sum(budget.adjusted_spending_limit_micros - budget.amount_served_micros for budget in running)
+        return [Balance(self._account_facts()["currency"], Decimal(left) / MICROS)]
+
     # Calls ----------------------------------------------------------------------------------------
 
     def check(self) -> Checked:
@@ -477,8 +500,12 @@ class Adapter(BaseAdapter):
             }  # fmt: skip
         return self._facts
 
+    def _now(self) -> dt.datetime:
+        """In the account's zone."""
+        return dt.datetime.now(ZoneInfo(self._account_facts()["zone"] or "UTC"))
+
     def _today(self) -> dt.date:
-        return dt.datetime.now(ZoneInfo(self._account_facts()["zone"] or "UTC")).date()
+        return self._now().date()
 
     def _client(self) -> httpx.Client:
         if self._http is None:
@@ -539,6 +566,13 @@ def _quoted(text: str) -> str:
 def _day(text: str) -> dt.date | None:
     """The day of a time as Google writes it (``2026-11-23 00:00:00``)."""
     return dt.date.fromisoformat(text[:10]) if text else None
+
+
+def _runs(budget: Any, now: str) -> bool:
+    """Whether a budget of the account holds now; one without an end holds for ever."""
+    return budget.approved_start_date_time <= now and not (
+        budget.approved_end_date_time and budget.approved_end_date_time <= now
+    )
 
 
 def _rest_error(error: Mapping[str, Any], answer: httpx.Response) -> AdapterError:

@@ -9,7 +9,7 @@ import datetime as dt
 import io
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar
 
@@ -27,6 +27,7 @@ from channels.adapters.base import (
     AdapterError,
     AudienceChange,
     AudienceResult,
+    Balance,
     BaseAdapter,
     Checked,
     Flight,
@@ -40,6 +41,12 @@ WAIT_PASSING = 10.0
 BY_AUDIENCE = "audience:"  # a flight reference that names a list: the campaign is made
 SCOPE = "https://ads.microsoft.com/msads.manage offline_access"
 CAMPAIGNS, REPORTS, CUSTOMERS = "CampaignManagementService", "ReportingService", "CustomerManagementService"
+BILLING = "CustomerBillingService"
+ORDERS = 100  # insertion orders on a page, the most Microsoft takes
+_ENTITIES = "{https://bingads.microsoft.com/Customer/v13/Entities}"
+PREDICATE, PREDICATES, PAGING = f"{_ENTITIES}Predicate", f"{_ENTITIES}ArrayOfPredicate", f"{_ENTITIES}Paging"
+ORDER_BY, ORDER_BYS = f"{_ENTITIES}OrderBy", f"{_ENTITIES}ArrayOfOrderBy"
+NOT_PERMITTED = "UserIsNotAuthorized"
 _ARRAYS = "{http://schemas.microsoft.com/2003/10/Serialization/Arrays}"
 LONGS, STRINGS = f"{_ARRAYS}ArrayOflong", f"{_ARRAYS}ArrayOfstring"
 COLUMNS = ("TimePeriod", "CampaignId", "CurrencyCode", "Impressions", "Clicks", "Spend", "Conversions")
@@ -418,6 +425,44 @@ class Adapter(BaseAdapter):
         if rows and set(COLUMNS) - set(rows[0]):
             raise AdapterError(_("Microsoft's report has other columns than were asked for."), code="columns")
         return rows
+
+    def fetch_balance(self) -> list[Balance]:
+        """What the account's insertion orders leave. Accounts that are not billed by the month have none, and of an
+        order without a limit nothing is left or used up: no balance is told. Raises :class:`AdapterError`."""
+        orders = [
+            order for order in self._orders() if str(getattr(order, "Status", "")) in {"Active", "Exhausted"}
+        ]
+        remaining = [getattr(order, "BudgetRemaining", None) for order in orders]
+        if not remaining or None in remaining:
+            return []
+        account = self._soap.call(CUSTOMERS, "GetAccount", AccountId=int(self._account))
+        left = sum((Decimal(str(amount)) for amount in remaining), Decimal(0))
+        return [Balance(str(account.CurrencyCode), left)]
+
+    def _orders(self) -> Iterator[Any]:
+        """All insertion orders of the account, page by page."""
+        soap = self._soap
+        if not self._account.isdecimal():
+            raise AdapterError(_("The account id is a number."), code="account_id")
+        mine = soap.make(BILLING, PREDICATE, Field="AccountId", Operator="Equals", Value=self._account)
+        order = soap.make(BILLING, ORDER_BY, Field="Id", Order="Ascending")
+        page = 0
+        while True:
+            try:
+                answer = soap.call(
+                    BILLING, "SearchInsertionOrders", Predicates=soap.many(BILLING, PREDICATES, [mine]),
+                    Ordering=soap.many(BILLING, ORDER_BYS, [order]),
+                    PageInfo=soap.make(BILLING, PAGING, Index=page, Size=ORDERS),
+                )  # fmt: skip
+            except AdapterError as error:
+                if error.code == NOT_PERMITTED:
+                    error.stops_channel = False  # money may be another's business; campaigns go on
+                raise
+            found = [one for one in listed(answer, "InsertionOrder") if one is not None]
+            yield from found
+            if len(found) < ORDERS:
+                return
+            page += 1
 
     # Calls ----------------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from channels.adapters._oauth import (
     reaching,
     whole,
 )
-from channels.adapters.base import AdapterError, Checked, Credentials, Flight, ReportRow, Setting
+from channels.adapters.base import AdapterError, Balance, Checked, Credentials, Flight, ReportRow, Setting
 from channels.vocabulary import Domain, Guarantee, Observability, PriceModel
 
 FEN = 100
@@ -108,6 +108,16 @@ class Adapter(OAuthAdapter):
             seen += len(rows)
             if not rows or seen >= int(answer.get("total_count") or 0):
                 return
+
+    def fetch_balance(self) -> list[Balance]:
+        """Cash and what Xiaohongshu gave, told in fen. Raises :class:`AdapterError`."""
+        told = self._post("account/balance/info", {})
+        if told.get("total_balance") is None:
+            raise AdapterError(
+                _("%(platform)s tells no balance that can be read.") % {"platform": self.platform},
+                code="balance",
+            )
+        return [Balance("CNY", money(told["total_balance"]) / FEN)]
 
     # Calls ----------------------------------------------------------------------------------------
 

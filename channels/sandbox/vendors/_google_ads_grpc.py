@@ -31,7 +31,7 @@ CONDITION = re.compile(r"\s*([\w.]+)\s*(=|!=|>=|<=|>|<)\s*('(?:[^'\\]|\\.)*'|[\w
 SIGNS = {
     "=": operator.eq, "!=": operator.ne, ">": operator.gt, "<": operator.lt, ">=": operator.ge, "<=": operator.le,
 }  # fmt: skip
-FROM = {"campaign", "customer"}
+FROM = {"campaign", "customer", "account_budget"}
 CAPPED = {"DISPLAY", "VIDEO", "DEMAND_GEN"}
 DAYS = {"DAY": 1, "WEEK": 7, "MONTH": 30}
 KINDS = {
@@ -245,6 +245,9 @@ class AdsService:
         conditions = self._conditions(found[3] or "")
         for name in [*names, *(condition[0] for condition in conditions)]:
             self._known(name)
+            if found[2] == "account_budget" and not name.startswith("account_budget."):
+                text = f"'{name}' cannot be selected from {found[2]} here."
+                raise AdsError("query_error", "PROHIBITED_RESOURCE_TYPE_IN_SELECT_CLAUSE", text)
         answer = self._message("services.types.google_ads_service", "SearchGoogleAdsStreamResponse")
         for row in self._rows(found[2], names, conditions):
             if all(self._holds(row, condition) for condition in conditions):
@@ -304,7 +307,17 @@ class AdsService:
             rows.append(row)
         if resource == "customer":
             rows.append(self._row())
+        if resource == "account_budget":
+            rows += [self._budget(fields) for fields in config.account_budgets]
         return rows
+
+    def _budget(self, fields: dict[str, Any]) -> Any:
+        """A budget of the account; where nothing else is said, all that was delivered came from it."""
+        row = self._row()
+        clicks = sum(figures.clicks for figures in self.vendor.delivered.values())
+        served = round(clicks * self.vendor.config.click_price * 1_000_000)
+        self._fill(row.account_budget, {"status": "APPROVED", "amount_served_micros": served} | fields)
+        return row
 
     def _row(self) -> Any:
         config = self.vendor.config
@@ -326,6 +339,8 @@ class AdsService:
                 return
             row, kept = getattr(row, part), getattr(kept, part)
         descriptor = row.DESCRIPTOR.fields_by_name[last]
+        if descriptor.has_presence and not row.HasField(last):
+            return  # of several that exclude each other, one is told
         value = getattr(row, last)
         if descriptor.is_repeated:
             getattr(kept, last).MergeFrom(value)

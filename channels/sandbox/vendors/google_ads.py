@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -51,6 +51,8 @@ class Config(VendorConfig):
     token_seconds: int = 3600
     currency: str = "CNY"
     zone: str = "Asia/Shanghai"
+    # As Google tells them; such an account is billed by the month, others have none.
+    account_budgets: list[dict[str, Any]] = field(default_factory=list)
     grpc: bool = False  # listen for the Google Ads API as well
     grpc_port: int = 0  # 0: a free one, kept
     per_minute: int = 300  # calls of the Data Manager API; above it RESOURCE_EXHAUSTED

@@ -1,4 +1,4 @@
-"""Microsoft Advertising's far side: a token service, three SOAP services of one account, and report files.
+"""Microsoft Advertising's far side: a token service, four SOAP services of one account, and report files.
 
 Messages are read and written here by hand; whether they are Microsoft's is settled by Microsoft's own client library,
 which makes the requests and reads the answers.
@@ -12,7 +12,7 @@ import itertools
 import re
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from aiohttp import web
@@ -26,6 +26,7 @@ from channels.sandbox.vendors.base import BaseVendor, Door, VendorConfig
 from channels.sandbox.web import after
 
 MOST_ITEMS = 1_000_000
+MOST_PREDICATES, MOST_ORDERS = 6, 100
 HASH = re.compile(r"[0-9a-f]{64}")
 CHANGING = {
     "AddAudiences",
@@ -52,6 +53,9 @@ class Config(VendorConfig):
     refresh_token: str = "sandbox-refresh-token"
     token_seconds: int = 3600
     currency: str = "CNY"
+    # As Microsoft tells them; such an account is billed by the month, others have none.
+    insertion_orders: list[dict[str, Any]] = field(default_factory=list)
+    sees_money: bool = True  # whether the user may ask the billing service
     report_polls: int = 1  # a report is pending so many times before it is there
     match_share: float = 0.7
     click_share: float = 0.05
@@ -190,6 +194,7 @@ class Vendor(BaseVendor):
             config.customer_id,
         )
         ours = ours or "/Customer/" in call.namespace  # that service takes no such headers
+        ours = ours or ("/Billing/" in call.namespace and config.sees_money)  # nor does that one
         if not ours or str(call.fields.get("AccountId") or config.account_id) != config.account_id:
             raise ServiceError(
                 106, "UserIsNotAuthorized", "The user is not authorized to perform this action."
@@ -213,6 +218,39 @@ class Vendor(BaseVendor):
             "Name": "Evenreach sandbox", "AccountLifeCycleStatus": "Active",
         }  # fmt: skip
         return {"Account": account}
+
+    # -- billing -----------------------------------------------------------------------------------------
+    def _do_SearchInsertionOrders(self, call: Call, request: web.Request) -> dict[str, Any]:
+        """Microsoft answers 500 without a word to a page that is too large."""
+        predicates = many(call.fields.get("Predicates"), "Predicate")
+        page, ordering = call.fields.get("PageInfo") or {}, many(call.fields.get("Ordering"), "OrderBy")
+        index, size = int(page.get("Index", -1)), int(page.get("Size", 0))
+        wanted = {"Field": "AccountId", "Operator": "Equals", "Value": self.config.account_id}
+        if wanted not in predicates or len(predicates) > MOST_PREDICATES:
+            raise NoEnvelope("the predicate AccountId is required, and six are taken")
+        if index < 0 or not 1 <= size <= MOST_ORDERS:
+            raise NoEnvelope("a page has 1 to 100 insertion orders")
+        if len(ordering) != 1 or ordering[0].get("Field") not in {"Id", "Name"}:
+            raise NoEnvelope("insertion orders are ordered by Id or Name")
+        shown = sorted(
+            map(self._insertion_order, self.config.insertion_orders), key=lambda one: int(one["Id"])
+        )
+        some = shown[index * size : (index + 1) * size]
+        return {"InsertionOrders": {"@xmlns": ENTITIES, "InsertionOrder": some}}
+
+    def _insertion_order(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """In the order of Microsoft's description; an active one without more to it paid for all that was delivered."""
+        cap = fields.get("SpendCapAmount")
+        spent = 0.0
+        if fields.get("Status", "Active") == "Active":
+            clicks = sum(figures.clicks for figures in self.delivered.values())
+            spent = round(clicks * self.config.click_price, 2)
+        spent = fields.get("BudgetSpent", spent)
+        return {
+            "@xmlns": ENTITIES, "AccountId": self.config.account_id, "Id": fields["Id"], "SpendCapAmount": cap,
+            "Status": fields.get("Status", "Active"), "BudgetRemaining": None if cap is None else round(cap - spent, 2),
+            "BudgetSpent": None if cap is None else spent,
+        }  # fmt: skip
 
     # -- customer lists ----------------------------------------------------------------------------------
     def _do_GetAudiencesByIds(self, call: Call, request: web.Request) -> dict[str, Any]:

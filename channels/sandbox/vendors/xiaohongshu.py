@@ -23,6 +23,7 @@ class Vendor(AdPlatform):
             "jg/campaign/list": self._list,
             "jg/campaign/update": self._update,
             "jg/data/report/offline/campaign": self._report,
+            "jg/account/balance/info": self._balance,
         }.items():
             app.router.add_post(f"/api/open/{path}", self.guarded(handler, path))
         return app
@@ -39,6 +40,15 @@ class Vendor(AdPlatform):
         return {
             "access_token": line["access"], "access_token_expires_in": int(self.config.token_seconds),
             "refresh_token": line["refresh"], "refresh_token_expires_in": int(self.config.refresh_seconds),
+        }  # fmt: skip
+
+    async def _balance(self, request: web.Request, given: dict[str, Any]) -> Any:
+        """In fen: cash, what was given, and their sum."""
+        cash, gift = self.left_fen(), round(self.config.gift * 100)
+        spent = self.figures(*[dt.datetime.now(ZONE).date().isoformat()] * 2)
+        return {
+            "total_balance": cash + gift, "cash_balance": cash, "return_balance": gift, "compensate_return_balance": 0,
+            "freeze_balance": 0, "available_balance": cash + gift, "today_spend": sum(told.spend_fen for *_, told in spent),
         }  # fmt: skip
 
     def day_budget_fen(self, placement: dict[str, Any], day: dt.date) -> int:
