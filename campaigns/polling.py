@@ -34,10 +34,12 @@ def poll_all(now: datetime | None = None) -> int:
     asked = Channel.objects.filter(state__in=(Channel.State.ACTIVE, Channel.State.PAUSED))
     for channel in asked.select_related("brand").order_by("pk"):
         try:
-            if adapter_class(channel.adapter).verbs() & {"poll", "status"}:
-                done += poll(channel, now)
+            verbs = adapter_class(channel.adapter).verbs()
         except LookupError:  # its adapter is gone
             continue
+        try:
+            if verbs & {"poll", "status"}:
+                done += poll(channel, now)
         except (OperationalError, InterfaceError):
             raise
         except Exception:

@@ -268,21 +268,3 @@ def _request_of(kept: dict[str, Any], received_at: datetime) -> InboundRequest:
 
 def _error_text(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".replace("\0", "")[:2000]
-
-
-def poll(channel: Channel, references: Sequence[str], now: datetime, rounds: int = 100) -> int:
-    """Ask a provider that tells only when asked; store, commit, then let it forget. Returns events stored.
-
-    Raises what the adapter raises (:class:`~channels.adapters.base.AdapterError`).
-    """
-    adapter, stored = adapter_for(channel), 0
-    for _round in range(rounds):
-        events = adapter.poll(references)
-        if not events:
-            break
-        with transaction.atomic(durable=True):
-            stored += store(channel, events, now)
-        adapter.acknowledge()
-        if references:
-            break  # asked by reference, everything known has been told
-    return stored

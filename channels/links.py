@@ -171,17 +171,9 @@ def pixel_url(campaign_id: int | None, channel_id: int, touch_id: int | None, cu
     return _address("o", token, ".gif")
 
 
-def unsubscribe_url(
-    customer_id: int, channel_id: int, campaign_id: int | None = None, touch_id: int | None = None
-) -> str:
-    """The RFC 8058 address of a person: a GET asks, a POST withdraws the channel's medium and brand."""
-    return _address(
-        "u", Token(TokenKind.UNSUBSCRIBE, channel_id, 0, campaign_id or 0, touch_id or 0, customer_id)
-    )
-
-
 def unsubscribe_urls(channel_id: int, campaign_id: int | None) -> Callable[[int, int], str]:
-    """The same for many people of a campaign, from (touch, customer); to be used in the thread that made it."""
+    """(touch, customer) → the RFC 8058 address of a person: a GET asks, a POST withdraws the channel's medium and brand.
+    To be used in the thread that made it."""
     head, sealed = f"{settings.PUBLIC_URL}/u/", sealer(TokenKind.UNSUBSCRIBE, channel_id, 0, campaign_id or 0)
     return lambda touch_id, customer_id: head + sealed(touch_id, customer_id)
 

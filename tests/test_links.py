@@ -235,7 +235,7 @@ def test_one_click_by_a_mail_program_needs_no_cookie_and_no_log_in(customer: Cus
     channel = make_channel(medium="email")
     consent.grant(customer.pk, channel.brand_id, "email", "form", NOW)
     consent.grant(customer.pk, channel.brand_id, "sms", "form", NOW)
-    path = links.unsubscribe_url(customer.pk, channel.pk, 7, 11).removeprefix(settings.PUBLIC_URL)
+    path = links.unsubscribe_urls(channel.pk, 7)(11, customer.pk).removeprefix(settings.PUBLIC_URL)
     strict = Client(enforce_csrf_checks=True)
     answer = strict.post(path, "List-Unsubscribe=One-Click", content_type="application/x-www-form-urlencoded")
     assert (answer.status_code, len(answer.cookies)) == (200, 0)
@@ -254,7 +254,7 @@ def test_one_click_by_a_mail_program_needs_no_cookie_and_no_log_in(customer: Cus
 def test_a_get_asks_in_the_persons_language_and_changes_nothing(customer: Customer) -> None:
     channel = make_channel(medium="email")
     consent.grant(customer.pk, channel.brand_id, "email", "form", NOW)
-    path = links.unsubscribe_url(customer.pk, channel.pk).removeprefix(settings.PUBLIC_URL)
+    path = links.unsubscribe_urls(channel.pk, None)(0, customer.pk).removeprefix(settings.PUBLIC_URL)
     for method in ("get", "head"):
         answer = getattr(Client(), method)(path)
         assert answer.status_code == 200
@@ -270,7 +270,7 @@ def test_a_get_asks_in_the_persons_language_and_changes_nothing(customer: Custom
 def test_the_button_on_the_page_unsubscribes_and_an_empty_post_does_not(customer: Customer) -> None:
     channel = make_channel(medium="email")
     consent.grant(customer.pk, channel.brand_id, "email", "form", NOW)
-    path = links.unsubscribe_url(customer.pk, channel.pk).removeprefix(settings.PUBLIC_URL)
+    path = links.unsubscribe_urls(channel.pk, None)(0, customer.pk).removeprefix(settings.PUBLIC_URL)
     assert Client().post(path).status_code == 400
     assert permitted(customer, "email")
     assert Client(enforce_csrf_checks=True).post(path, {"confirm": "yes"}).status_code == 200
@@ -281,7 +281,7 @@ def test_the_button_on_the_page_unsubscribes_and_an_empty_post_does_not(customer
 def test_an_opt_out_without_a_consent_survives_the_next_load(customer: Customer) -> None:
     customer.identities.create(kind="email", value="lin@example.com")
     channel = make_channel(medium="email")
-    path = links.unsubscribe_url(customer.pk, channel.pk).removeprefix(settings.PUBLIC_URL)
+    path = links.unsubscribe_urls(channel.pk, None)(0, customer.pk).removeprefix(settings.PUBLIC_URL)
     Client().post(path, {"confirm": "yes"})
     assert Suppression.objects.filter(medium="email").exists()
     assert not consent.grant(customer.pk, channel.brand_id, "email", "file", datetime.now(UTC))

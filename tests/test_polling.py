@@ -37,8 +37,9 @@ def test_an_opt_out_on_a_paused_channel_is_heard() -> None:
     assert not InboxEvent.objects.filter(channel=archived).exists()
 
 
-def test_a_channel_that_breaks_does_not_keep_the_next_from_being_asked() -> None:
+def test_a_channel_that_breaks_is_logged_and_does_not_keep_the_next_from_being_asked(caplog: Any) -> None:
     make_channel(install(Wire(poll=odd)).name, "sms")
     later = asked()
     assert polling.poll_all() == 1
     assert InboxEvent.objects.get().channel_id == later.pk
+    assert "an answer nobody foresaw" in caplog.text

@@ -315,11 +315,8 @@ class Adapter(BaseAdapter):
         for sequence, pdu in session.incoming:
             try:
                 event = read(session.parse(pdu), self._reading, now, wanted)
-            except (
-                ValueError,
-                LookupError,
-                struct.error,
-            ) as error:  # one that cannot be read holds no others
+            except (ValueError, LookupError, struct.error) as error:
+                # One that cannot be read holds no others.
                 logger.warning("channel %s: %s", self.account.channel_id, error)
                 broken.append(sequence)
                 continue

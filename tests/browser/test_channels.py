@@ -257,7 +257,7 @@ def test_a_person_unsubscribes_and_chooses_without_logging_in(
     customer = Customer.objects.create(name="林晓", language="en")
     consent.grant(customer.pk, channel.brand_id, "email", "form", timezone.now())
     page.set_viewport_size(NARROW)
-    address = links.unsubscribe_url(customer.pk, channel.pk, 7, 11).replace(
+    address = links.unsubscribe_urls(channel.pk, 7)(11, customer.pk).replace(
         settings.PUBLIC_URL, live_server.url
     )
     page.goto(address)
