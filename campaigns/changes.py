@@ -4,12 +4,14 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import AbstractUser
+from django.db import transaction
 
 from audiences import jobs
 from audiences.models import Job
 from campaigns import definition, rounds, versions
 from campaigns.models import Budget, Campaign, CampaignVersion
 from campaigns.queries import lifecycle as queries
+from campaigns.queries import release as release_queries
 
 CHANGE_JOB = "change"
 
@@ -45,9 +47,18 @@ def _budgets(campaign: Campaign) -> None:
             queries.set_budget(campaign.pk, channel_id, campaign.currency, str(amount))
 
 
+def let_go(campaign_id: int, now: datetime) -> int:
+    """Let go of what came back unsent after a change took it out; how many. Nothing while members are given more."""
+    with transaction.atomic():
+        if not release_queries.try_hold(campaign_id):
+            return 0
+        return queries.release_withdrawn(campaign_id, now)
+
+
 def follow(campaign: Campaign, version: CampaignVersion, now: datetime) -> dict[str, int]:
     """Unsent touches follow the version: those beyond it are let go, the others get its words."""
-    released = queries.release_withdrawn(campaign.pk, now)
+    with release_queries.hold(campaign.pk):
+        released = queries.release_withdrawn(campaign.pk, now)
     repointed = sum(
         queries.repoint(campaign.pk, channel_id, message_version)
         for channel_id, message_version in versions.message_versions(version.definition).items()

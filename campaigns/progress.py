@@ -15,7 +15,10 @@ OPEN = (TouchState.PLANNED, TouchState.CLAIMED)
 
 @dataclass(slots=True)
 class ChannelProgress:
-    """target = planned + short; planned = pending + held + sent + delivered + unknown + unobserved + gap + released."""
+    """target = planned + short; planned = pending + held + sent + delivered + unknown + unobserved + gap + released.
+
+    ``changed``: taken out by an approved change, and out of the target since.
+    """
 
     channel: Channel
     target: int = 0
@@ -28,6 +31,7 @@ class ChannelProgress:
     unobserved: int = 0
     gap: int = 0
     released: int = 0
+    changed: int = 0
     cost: Decimal = Decimal(0)
     reserved: Decimal = Decimal(0)
     gaps: dict[str, int] = field(default_factory=dict)  # cause → touches, planned away and missed
@@ -139,7 +143,8 @@ def progress(campaign: Campaign) -> Progress:
     releases: dict[str, int] = {}
     for touch in touch_counts:
         row = rows[touch.channel_id]
-        name = FIELD_OF[TouchState(touch.state)]
+        changed = touch.state == TouchState.RELEASED and touch.reason == Cause.CHANGED
+        name = "changed" if changed else FIELD_OF[TouchState(touch.state)]
         setattr(row, name, getattr(row, name) + touch.n)
         row.cost += touch.cost
         row.reserved += touch.reserved

@@ -20,7 +20,10 @@ from reports.signing import content_of
 
 
 class CountSerializer(serializers.Serializer[Any]):
-    """target = reached + unknown + unobserved + pending + released + gap, in touches."""
+    """target = reached + unknown + unobserved + pending + released + gap, in touches.
+
+    ``changed``: taken out by an approved change, and so no part of the target any more.
+    """
 
     people = serializers.IntegerField(allow_null=True)
     target = serializers.IntegerField()
@@ -31,6 +34,7 @@ class CountSerializer(serializers.Serializer[Any]):
     unobserved = serializers.IntegerField()
     pending = serializers.IntegerField()
     released = serializers.IntegerField()
+    changed = serializers.IntegerField()
     gap = serializers.IntegerField()
     over = serializers.IntegerField()
 
@@ -89,7 +93,18 @@ class CoverageSerializer(serializers.Serializer[Any]):
 
 
 def _count(count: Count) -> dict[str, int | None]:
-    names = ("people", "target", "planned", "reached", "delivered", "unknown", "unobserved", "pending", "gap")
+    names = (
+        "people",
+        "target",
+        "planned",
+        "reached",
+        "delivered",
+        "unknown",
+        "unobserved",
+        "pending",
+        "changed",
+        "gap",
+    )
     return {
         **{name: getattr(count, name) for name in names},
         "released": count.released_total,

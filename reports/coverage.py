@@ -5,7 +5,8 @@ For each cell (round, channel, stage):
     target = reached + unknown + unobserved + pending + released + gap
 
 where gap = what was never planned (by cause) + what was planned and failed (by cause). *Unknown* and
-*unobserved* are never a gap and never reached.
+*unobserved* are never a gap and never reached. What an approved change took out is aimed at no more: it is told
+beside the target, as *changed*.
 """
 
 import datetime as dt
@@ -33,7 +34,7 @@ from reports.models.coverage import NO_DAY
 from reports.queries import coverage as queries
 
 OVER_KINDS = ("over_by_us", "over_by_platform", "over_by_merge")
-FIGURES = ("target", "planned", "reached", "delivered", "unknown", "unobserved", "pending")
+FIGURES = ("target", "planned", "reached", "delivered", "unknown", "unobserved", "pending", "changed")
 
 
 @dataclass(slots=True)
@@ -48,6 +49,7 @@ class Count:
     unknown: int = 0
     unobserved: int = 0
     pending: int = 0
+    changed: int = 0  # taken out by an approved change, and out of the target since
     gaps: Counter[str] = field(default_factory=Counter)  # cause → touches
     released: Counter[str] = field(default_factory=Counter)  # cause → touches
     over: Counter[str] = field(default_factory=Counter)  # kind → touches
@@ -132,6 +134,8 @@ class Count:
             self.unknown += touches
         elif state == TouchState.UNOBSERVED:
             self.unobserved += touches
+        elif state == TouchState.RELEASED and row["reason"] == Cause.CHANGED:
+            self.changed += touches
         elif state == TouchState.RELEASED:
             self.released[row["reason"]] += touches
         else:

@@ -3,7 +3,6 @@
 import datetime as dt
 import threading
 import time
-from collections import Counter
 from typing import Any
 
 import pytest
@@ -173,7 +172,7 @@ def test_the_recipients_of_a_call_are_those_of_the_rule_and_never_more_than_the_
     found = rule("recipients_a_call", 6)
     make.released(make.campaign([channel]), make.customers(20))
     dispatch.dispatch_channel(channel.pk, now=NOW)
-    assert Counter(sizes) == {6: 3, 2: 1}
+    assert (max(sizes), sum(sizes)) == (6, 20)
     PlatformRule.objects.filter(pk=found.pk).update(value=500)
     sizes.clear()
     make.released(make.campaign([channel]), make.customers(30))

@@ -9,7 +9,7 @@ import pytest
 
 from audiences.models import Customer
 from audiences.vocabulary import Stage
-from campaigns import rounds
+from campaigns import changes, exits, rounds
 from campaigns.models import Campaign, FrequencyTarget, Member
 from campaigns.planner import make_plan
 from campaigns.planner.explain import explain
@@ -17,6 +17,8 @@ from campaigns.queries import lifecycle as lifecycle_queries
 from campaigns.release import admit, extend
 from campaigns.views import forecast
 from campaigns.vocabulary import Cause
+from reports import coverage_days
+from reports.coverage import coverage
 from tests import plan_rows as rows
 from tests.test_release import NOW, released, targets, touches
 
@@ -93,6 +95,101 @@ def test_a_lowered_target_leaves_what_was_sent_and_no_gap() -> None:
     for member in Member.objects.filter(campaign_id=campaign.pk, held_out=False):
         told = explain(campaign.pk, member.customer_id)
         assert [(one.ordinal, one.planned) for one in told] == [(1, True), (2, True)]
+
+
+def figures(campaign: Campaign, now: dt.datetime) -> tuple[int, int, int, int]:
+    """Target, planned, what was taken out, and what is still open; and all of it adds up, counted or from the rows."""
+    total = coverage(campaign, now).total
+    assert total.adds_up, (total.target, total.parts)
+    assert coverage_days.check(campaign, now) == 0
+    return total.target, total.planned, total.changed, total.pending
+
+
+def test_coverage_adds_up_before_and_after_a_lowered_target_and_aims_at_it_no_more() -> None:
+    campaign = rows.campaign(rows.customers(3), [rows.channel()], 3)
+    released(campaign)
+    assert figures(campaign, NOW) == (9, 9, 0, 9)
+    touches(campaign, ordinal__lte=2).update(state="sent")
+    FrequencyTarget.objects.update(touches=1)
+    changed(campaign, NOW + rows.DAY)
+    assert figures(campaign, NOW + rows.DAY) == (6, 6, 3, 0)
+    extend(campaign, NOW + rows.DAY)
+    assert figures(campaign, NOW + rows.DAY) == (6, 6, 3, 0)
+
+
+def test_coverage_adds_up_where_a_lowered_target_meets_people_who_left() -> None:
+    people = rows.customers(3)
+    campaign = rows.campaign(people, [rows.channel()], 3)
+    released(campaign)
+    touches(campaign, ordinal=1).update(state="sent")
+    exits.exit_members([(campaign.pk, people[0].pk, "conversion")], NOW)
+    FrequencyTarget.objects.update(touches=2)
+    rounds.write_rounds(campaign, 2, NOW)
+    exits.exit_members([(campaign.pk, people[1].pk, "conversion")], NOW)
+    lifecycle_queries.release_withdrawn(campaign.pk, NOW)
+    extend(campaign, NOW)
+    assert figures(campaign, NOW) == (8, 8, 1, 1)
+
+
+def test_coverage_adds_up_where_a_channel_or_a_gap_was_taken_out() -> None:
+    sms = rows.channel("sms", unit_price=Decimal(1))
+    campaign = rows.campaign(rows.customers(4, ["sms"]), [sms], 3, budget="8")
+    released(campaign)
+    assert figures(campaign, NOW) == (12, 8, 0, 8)
+    touches(campaign, ordinal=1).update(state="sent", cost=1)
+    FrequencyTarget.objects.update(touches=1)
+    changed(campaign, NOW)
+    assert figures(campaign, NOW)[1:] == (4, 4, 0)
+    extend(campaign, NOW)
+    assert figures(campaign, NOW) == (4, 4, 4, 0)
+    campaign.channel_plans.all().delete()
+    changed(campaign, NOW)
+    assert figures(campaign, NOW) == (4, 4, 4, 0)
+
+
+def test_a_target_lowered_and_raised_again_plans_the_same_touches_once() -> None:
+    campaign = rows.campaign(rows.customers(3), [rows.channel()], 3)
+    released(campaign)
+    touches(campaign, ordinal=1).update(state="sent")
+    for n, (aimed, added, sums) in enumerate(
+        [(1, 0, (3, 3, 6, 0)), (3, 6, (9, 9, 0, 6)), (2, 0, (6, 6, 3, 3)), (4, 6, (12, 12, 0, 9))], start=2
+    ):
+        FrequencyTarget.objects.update(touches=aimed)
+        rounds.write_rounds(campaign, n, NOW)
+        lifecycle_queries.release_withdrawn(campaign.pk, NOW)
+        assert extend(campaign, NOW).touches == added
+        assert figures(campaign, NOW) == sums
+        assert extend(campaign, NOW).touches == 0, "what is there is not given again"
+    assert touches(campaign).count() == 12
+
+
+def test_what_silence_let_go_of_is_told_once_when_a_change_finds_the_person_back() -> None:
+    people = rows.customers(2)
+    campaign = rows.campaign(people, [rows.channel()], 3)
+    released(campaign)
+    touches(campaign, ordinal=1).update(state="sent")
+    exits.wait_members([(campaign.pk, people[0].pk)], NOW)
+    Member.objects.filter(campaign_id=campaign.pk).update(state="active")
+    assert extend(campaign, NOW).touches == 0
+    assert figures(campaign, NOW) == (6, 6, 0, 2)
+    FrequencyTarget.objects.update(touches=4)
+    changed(campaign, NOW)
+    assert extend(campaign, NOW).touches == 2
+    assert figures(campaign, NOW) == (8, 8, 0, 4)
+
+
+def test_a_touch_under_way_when_it_was_taken_out_is_let_go_when_it_comes_back_unsent() -> None:
+    campaign = rows.campaign(rows.customers(2), [rows.channel()], 2, gap=0)
+    released(campaign)
+    touches(campaign, ordinal=1).update(state="sent", state_at=NOW)
+    touches(campaign, ordinal=2).update(state="claimed")
+    FrequencyTarget.objects.update(touches=1)
+    changed(campaign, NOW)
+    extend(campaign, NOW)
+    assert figures(campaign, NOW) == (4, 4, 0, 2), "they may be sent still"
+    touches(campaign, ordinal=2).update(state="planned")
+    assert changes.let_go(campaign.pk, NOW) == 2
+    assert figures(campaign, NOW) == (2, 2, 2, 0)
 
 
 def test_nobody_who_left_gets_more() -> None:

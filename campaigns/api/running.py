@@ -155,7 +155,10 @@ class GapSerializer(serializers.Serializer[Any]):
 
 
 class ChannelProgressSerializer(serializers.Serializer[Any]):
-    """target = planned + short; planned = pending + held + sent + delivered + unknown + unobserved + gap + released."""
+    """target = planned + short; planned = pending + held + sent + delivered + unknown + unobserved + gap + released.
+
+    ``changed``: taken out by an approved change, and out of the target since.
+    """
 
     channel = serializers.IntegerField(source="channel.pk")
     name = serializers.CharField(source="channel.name")
@@ -170,6 +173,7 @@ class ChannelProgressSerializer(serializers.Serializer[Any]):
     unobserved = serializers.IntegerField()
     gap = serializers.IntegerField()
     released = serializers.IntegerField()
+    changed = serializers.IntegerField()
     cost = serializers.DecimalField(max_digits=20, decimal_places=6)
     gaps = serializers.DictField(child=serializers.IntegerField())
 

@@ -55,6 +55,7 @@ class Claim:
     used: dict[int, Decimal] = field(default_factory=dict)  # campaign → money that was taken out of the purse
     new_zones: bool = False
     silent: list[Decided] = field(default_factory=list)
+    withdrawn: set[int] = field(default_factory=set)  # campaigns whose change has touches left to let go of
     unknown_contacts: bool = False  # a quota counts contacts that were not kept so far: nothing was claimed
 
     @property
@@ -129,6 +130,7 @@ def _told(token: str, at: datetime, rows: Sequence[Decided]) -> Claim:
         used=_reserved(touches),
         new_zones=bool(zones),
         silent=[row for row in rows if row.decision == "silent"],
+        withdrawn={row.campaign_id for row in rows if row.decision == "withdrawn"},
     )
 
 

@@ -11,7 +11,7 @@ from decimal import Decimal
 from django.db import connection
 from django.utils import timezone
 
-from campaigns import employee_tasks, pressure, settlement, silence
+from campaigns import changes, employee_tasks, pressure, settlement, silence
 from campaigns.dispatch import calling, claiming
 from campaigns.dispatch import sending as reading
 from campaigns.dispatch.calling import Called, Words
@@ -167,6 +167,8 @@ class _Turn:
             self._call(sending, adapter, pace, claim)
         if claim.silent:
             silence.found(claim.silent, claim.now)
+        for campaign_id in claim.withdrawn:
+            steadily(lambda pk=campaign_id: changes.let_go(pk, claim.now))  # type: ignore[misc]
         for campaign_id, amount in claim.short.items():
             self._lease(campaign_id, amount * 2)
         return bool(claim.moved or claim.new_zones or claim.short)

@@ -187,14 +187,13 @@ moved AS (
     UPDATE campaigns_touch t
     SET state = CASE
             WHEN d.decision = 'claimed' THEN 'claimed'
-            WHEN d.decision IN ('merged', 'silent', 'withdrawn') OR starts_with(d.decision, 'left:') THEN 'released'
+            WHEN d.decision IN ('merged', 'silent') OR starts_with(d.decision, 'left:') THEN 'released'
             WHEN d.decision IN ('late', 'erased', 'opted_out', 'no_consent', 'no_identity') THEN 'gap'
             ELSE 'planned' END,
         reason = CASE
             WHEN d.decision = 'late' THEN coalesce(nullif(d.deferred, ''), 'deadline')
             WHEN d.decision IN ('erased', 'opted_out', 'no_consent', 'no_identity', 'merged') THEN d.decision
             WHEN d.decision IN ('silent', 'left:waiting') THEN 'silence'
-            WHEN d.decision = 'withdrawn' THEN 'changed'
             WHEN d.decision = 'left:exited' THEN 'exit'
             WHEN starts_with(d.decision, 'left:') THEN 'campaign_stopped'
             ELSE '' END,
@@ -218,9 +217,11 @@ moved AS (
             WHEN d.decision = 'order' THEN
                 least(d.waits_until, greatest(%(now)s + interval '1 minute', t.deadline_at - interval '5 minutes'))
             WHEN d.decision = 'apart' THEN d.rested_at
+            WHEN d.decision = 'withdrawn' THEN %(now)s + interval '1 minute'  -- let go of right after the claim
             ELSE t.due_at END),
         attempts = t.attempts + (d.decision = 'claimed')::integer,
-        state_at = CASE WHEN d.decision IN ('pressure', 'quota', 'yields', 'hours', 'budget', 'capacity', 'order', 'apart')
+        state_at = CASE WHEN d.decision IN
+                ('pressure', 'quota', 'yields', 'hours', 'budget', 'capacity', 'order', 'apart', 'withdrawn')
             THEN t.state_at ELSE %(now)s END
     FROM decided d
     WHERE t.campaign_id = d.campaign_id AND t.id = d.id AND t.campaign_id = ANY (%(campaigns)s::bigint[])

@@ -99,7 +99,8 @@ SET state = 'gap', state_at = %(now)s,
 FROM overdue o WHERE t.campaign_id = o.campaign_id AND t.id = o.id
 """
 
-CHANNELS_OF_TOUCHES = "SELECT DISTINCT channel_id FROM campaigns_channelplan ORDER BY channel_id"
+# Those a change took out too: what was under way there comes back later.
+CHANNELS_OF_TOUCHES = "SELECT DISTINCT channel_id FROM campaigns_approved_ordinal ORDER BY channel_id"
 
 
 def turn_clocks(now: datetime, every: timedelta, lateness: timedelta) -> list[tuple[int, int, datetime]]:

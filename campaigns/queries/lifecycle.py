@@ -53,20 +53,50 @@ def end_members(campaign_id: int, now: datetime) -> int:
         return cursor.rowcount
 
 
+# What a change took out is aimed at no more: the target of whoever loses a touch goes down with it, to what is
+# approved now or, where more was handed over, to that. All counts are as before the statement.
 RELEASE_WITHDRAWN = """
-UPDATE campaigns_touch t SET state = 'released', reason = 'changed', deferred = '', state_at = %(now)s
-FROM campaigns_approved_ordinal o
-WHERE t.campaign_id = %(campaign)s AND t.state = 'planned'
-  AND o.campaign_id = t.campaign_id AND o.channel_id = t.channel_id AND o.round = t.round
-  AND o.stage = t.stage AND o.ordinal = t.ordinal AND o.withdrawn_at IS NOT NULL
+WITH gone AS (
+    UPDATE campaigns_touch t SET state = 'released', reason = 'changed', deferred = '', state_at = %(now)s
+    FROM campaigns_approved_ordinal o
+    WHERE t.campaign_id = %(campaign)s AND t.state = 'planned'
+      AND o.campaign_id = t.campaign_id AND o.channel_id = t.channel_id AND o.round = t.round
+      AND o.stage = t.stage AND o.ordinal = t.ordinal AND o.withdrawn_at IS NOT NULL
+    RETURNING t.customer_id, t.channel_id, t.round, t.stage
+),
+lost AS (
+    SELECT customer_id, channel_id, round, stage, count(*) AS touches FROM gone GROUP BY 1, 2, 3, 4
+),
+kept AS (
+    SELECT l.customer_id, l.channel_id, l.round, l.stage, count(*) - l.touches AS touches
+    FROM lost l JOIN campaigns_touch t USING (customer_id, channel_id, round, stage)
+    WHERE t.campaign_id = %(campaign)s AND t.reason <> 'changed'
+    GROUP BY 1, 2, 3, 4, l.touches
+),
+approved AS (
+    SELECT channel_id, round, stage, count(*) AS touches FROM campaigns_approved_ordinal
+    WHERE campaign_id = %(campaign)s AND withdrawn_at IS NULL GROUP BY 1, 2, 3
+),
+lowered AS (
+    UPDATE campaigns_member_target m
+    SET planned = k.touches, target = greatest(k.touches, least(m.target, coalesce(a.touches, 0))),
+        cause = CASE WHEN least(m.target, coalesce(a.touches, 0)) > k.touches THEN m.cause ELSE '' END
+    FROM kept k LEFT JOIN approved a USING (channel_id, round, stage)
+    WHERE m.campaign_id = %(campaign)s
+      AND (m.customer_id, m.channel_id, m.round, m.stage) = (k.customer_id, k.channel_id, k.round, k.stage)
+)
+SELECT count(*) FROM gone
 """
 
 
 def release_withdrawn(campaign_id: int, now: datetime) -> int:
-    """Unsent touches beyond what is approved now are let go."""
+    """Unsent touches beyond what is approved now are let go, and aimed at no more; how many.
+
+    Only under :func:`campaigns.queries.release.hold`: who gives members more reads their touches first.
+    """
     with connection.cursor() as cursor:
         cursor.execute(RELEASE_WITHDRAWN, {"campaign": campaign_id, "now": now})
-        return cursor.rowcount
+        return int(cursor.fetchone()[0])
 
 
 REPOINT = """

@@ -278,6 +278,8 @@ class Approved:
 
 # A touch that a definition keeps: sent, on its way, or within its number.
 KEPT = "t.state <> 'released' AND (t.state <> 'planned' OR t.ordinal <= coalesce(a.touches, 0))"
+# A touch that is not given again: kept, or let go by a rule. What a change let go of, a change may give back.
+HAD = "t.reason <> 'changed' AND (t.state <> 'planned' OR t.ordinal <= coalesce(a.touches, 0))"
 APPROVED = """
 LEFT JOIN unnest({channels}, {rounds}, {stages}, {touches}) AS a (channel_id, round, stage, touches)
     ON a.channel_id = t.channel_id AND a.round = t.round AND a.stage = t.stage"""
@@ -354,18 +356,21 @@ def fetch_members(
 
 GIVEN = """
 SELECT t.customer_id, t.channel_id::int4, t.round::int4, max(t.ordinal)::int4, extract(epoch FROM max(t.due_at))::int8,
-    (count(*) FILTER (WHERE {kept}))::int4
+    count(*)::int4
 FROM campaigns_touch t {approved}
-WHERE t.campaign_id = {campaign}
+WHERE t.campaign_id = {campaign} AND {had}
 GROUP BY t.customer_id, t.channel_id, t.round
 """
 
 
 def fetch_given(campaign_id: int, approved: Sequence[Approved]) -> NDArray[Any]:
-    """What members have of each channel and round: the highest ordinal, when it is due, touches they keep."""
+    """What members have of each channel and round: the highest ordinal, when it is due, touches they keep.
+
+    What a rule let go of (silence, an exit) was had; what an approved change let go of was not.
+    """
     with connection.cursor() as cursor:
         statement = GIVEN.format(
-            campaign=int(campaign_id), approved=_Words(cursor).approved(approved), kept=KEPT
+            campaign=int(campaign_id), approved=_Words(cursor).approved(approved), had=HAD
         )
     return binary.fetch(
         statement,

@@ -79,23 +79,24 @@ def analyse(tables: Iterable[str]) -> None:
         _run(sql.SQL("ANALYZE {}").format(sql.Identifier(table)))
 
 
-STAGING = "changed_targets"
+CHANGED_TARGETS, MORE_TOUCHES = "changed_targets", "more_touches"
 
 
 def make_staging() -> None:
-    """A table like the targets', gone with the transaction."""
-    _run(sql.SQL("DROP TABLE IF EXISTS pg_temp.{}").format(sql.Identifier(STAGING)))
-    _run(
-        sql.SQL(
-            "CREATE TEMP TABLE {} (LIKE campaigns_member_target INCLUDING DEFAULTS) ON COMMIT DROP"
-        ).format(sql.Identifier(STAGING))
-    )
+    """Tables like those of targets and touches, gone with the transaction."""
+    for name, like in ((CHANGED_TARGETS, "campaigns_member_target"), (MORE_TOUCHES, "campaigns_touch")):
+        _run(sql.SQL("DROP TABLE IF EXISTS pg_temp.{}").format(sql.Identifier(name)))
+        _run(
+            sql.SQL("CREATE TEMP TABLE {} (LIKE {} INCLUDING DEFAULTS) ON COMMIT DROP").format(
+                sql.Identifier(name), sql.Identifier(like)
+            )
+        )
 
 
 TAKE_TARGETS = f"""
 INSERT INTO campaigns_member_target AS t
     (campaign_id, customer_id, channel_id, round, stage, held_out, target, planned, cause)
-SELECT campaign_id, customer_id, channel_id, round, stage, held_out, target, planned, cause FROM {STAGING}
+SELECT campaign_id, customer_id, channel_id, round, stage, held_out, target, planned, cause FROM {CHANGED_TARGETS}
 ON CONFLICT (campaign_id, customer_id, channel_id, round, stage) DO UPDATE
 SET target = excluded.target, planned = excluded.planned, cause = excluded.cause
 WHERE (t.target, t.planned, t.cause) IS DISTINCT FROM (excluded.target, excluded.planned, excluded.cause)
@@ -106,6 +107,26 @@ def take_targets() -> int:
     """Targets of members as they are now: those staged, in place of those that were; how many differ."""
     with connection.cursor() as cursor:
         cursor.execute(TAKE_TARGETS)
+        return cursor.rowcount
+
+
+_OF_TOUCH = """campaign_id, customer_id, channel_id, round, ordinal, stage, message_version_id, variant, priority, due_at,
+    deadline_at, state, reserved, state_at"""
+TAKE_TOUCHES = f"""
+INSERT INTO campaigns_touch AS t ({_OF_TOUCH})
+SELECT {_OF_TOUCH} FROM {MORE_TOUCHES}
+ON CONFLICT (campaign_id, customer_id, channel_id, round, ordinal) DO UPDATE
+SET message_version_id = excluded.message_version_id, variant = excluded.variant, priority = excluded.priority,
+    due_at = excluded.due_at, deadline_at = excluded.deadline_at, state = excluded.state, reason = '', deferred = '',
+    reserved = excluded.reserved, state_at = excluded.state_at
+WHERE t.state = 'released' AND t.reason = 'changed'
+"""
+
+
+def take_touches() -> int:
+    """Staged touches become touches of the campaign. One that an earlier change let go of is planned again."""
+    with connection.cursor() as cursor:
+        cursor.execute(TAKE_TOUCHES)
         return cursor.rowcount
 
 

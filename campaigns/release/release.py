@@ -24,6 +24,7 @@ from campaigns.planner.people import audience_sql
 from campaigns.planner.spec import STAGES, Spec, Window
 from campaigns.planner.work import Outcome, Report
 from campaigns.queries import binary
+from campaigns.queries import lifecycle as lifecycle_queries
 from campaigns.queries import release as queries
 from campaigns.queries import triggers as triggered
 from campaigns.release import partitions, rows
@@ -215,9 +216,13 @@ def extend(campaign: Campaign, now: datetime) -> Released:
             if locked.state in OVER or len(outcome.people) == 0:
                 return Released(0, 0, 0, 0)
             queries.make_staging()
-            binary.load(queries.STAGING, rows.MEMBER_TARGET, rows.member_targets(outcome))
+            binary.load(queries.CHANGED_TARGETS, rows.MEMBER_TARGET, rows.member_targets(outcome))
             changed = queries.take_targets()
-            touches = binary.load("campaigns_touch", rows.TOUCH, rows.touches(outcome, now))
+            staged = binary.load(queries.MORE_TOUCHES, rows.TOUCH, rows.touches(outcome, now))
+            touches = queries.take_touches()
+            if touches < staged:
+                raise RuntimeError(f"{staged - touches} touches were planned that the campaign has already")
+            lifecycle_queries.release_withdrawn(campaign.pk, now)  # what came back unsent since the change
         return Released(0, 0, changed, touches)
 
 

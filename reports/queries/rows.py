@@ -40,8 +40,11 @@ _TOUCHES = """
 SELECT t.customer_id, t.channel_id, t.round, t.stage, t.ordinal, 1 AS touches, t.state, t.reason AS cause,
        CASE WHEN t.state IN ('planned', 'claimed') THEN t.due_at ELSE t.state_at END AS at, t.cost
 FROM campaigns_touch t
-WHERE t.campaign_id = %(campaign)s AND t.state = ANY(%(states)s) {filters} {after}
+WHERE t.campaign_id = %(campaign)s AND t.state = ANY(%(states)s) AND t.reason <> 'changed' {filters} {after}
 """
+_CHANGED = _TOUCHES.replace(
+    "t.reason <> 'changed'", "t.reason = 'changed'"
+)  # taken out, so in no other figure
 _TOUCHES_AFTER = """AND (t.customer_id, t.channel_id, t.round, t.ordinal)
       > (%(after_customer)s, %(after_channel)s, %(after_round)s, %(after_ordinal)s)
 ORDER BY t.customer_id, t.channel_id, t.round, t.ordinal LIMIT %(limit)s"""
@@ -75,6 +78,7 @@ FIGURES: dict[str, tuple[tuple[tuple[str, str], ...], list[str]]] = {
     "unobserved": (((_TOUCHES, "t"),), ["unobserved"]),
     "pending": (((_TOUCHES, "t"),), OPEN),
     "released": (((_TOUCHES, "t"),), ["released"]),
+    "changed": (((_CHANGED, "t"),), ["released"]),
     "gap": (((_aimed("(m.target - m.planned)", "not_planned"), "m"), (_TOUCHES, "t")), ["gap"]),
     **{kind: (((_OVER.format(over=sql), "o"),), []) for kind, sql in OVER.items()},
 }
@@ -186,8 +190,12 @@ WHERE c.campaign_id = %(campaign)s {filters}
 _AMOUNTS = {
     "target": "c.target",
     "planned": "c.planned",
+    "changed": "CASE WHEN c.state = 'released' AND c.reason = 'changed' THEN c.touches ELSE 0 END",
     "gap": "CASE WHEN c.state = 'gap' THEN c.touches WHEN c.state = '' THEN c.target - c.planned ELSE 0 END",
 }
+
+
+_OF_STATES = "CASE WHEN c.state = ANY (%(states)s) AND c.reason <> 'changed' THEN c.touches ELSE 0 END"
 
 
 def counted(figure: str, campaign_id: int, narrowed: Mapping[str, Any]) -> int | None:
@@ -199,7 +207,7 @@ def counted(figure: str, campaign_id: int, narrowed: Mapping[str, Any]) -> int |
         for name in narrowed
         if name != "zone"
     )
-    amount = _AMOUNTS.get(figure, "CASE WHEN c.state = ANY (%(states)s) THEN c.touches ELSE 0 END")
+    amount = _AMOUNTS.get(figure, _OF_STATES)
     parameters = {"campaign": campaign_id, "states": FIGURES[figure][1], **narrowed}
     with connection.cursor() as cursor:
         cursor.execute(_COUNTED.format(amount=amount, filters=filters), parameters)

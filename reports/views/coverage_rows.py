@@ -36,6 +36,7 @@ FIGURE_LABELS: dict[str, Any] = {
     "unobserved": gettext_lazy("Unobserved"),
     "pending": gettext_lazy("Still open"),
     "released": gettext_lazy("Released"),
+    "changed": gettext_lazy("Taken out by a change"),
     "gap": gettext_lazy("Gap"),
     "over_by_us": gettext_lazy("Over, by us"),
     "over_by_platform": gettext_lazy("Over, by platforms"),
