@@ -102,7 +102,7 @@ def settle_due(now: datetime) -> int:
     done = 0
     while True:
         seen, settled = steadily(lambda: _settle_some(now))
-        settlement.wake(settled, now)
+        settlement.give_back(settled, now)
         done += seen
         if seen < SETTLED_AT_ONCE:
             return done

@@ -5,11 +5,9 @@ day while it claims, so the limit is exact under any number of workers; what cam
 """
 
 import datetime as dt
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-
-from django.db import transaction
 
 from audiences.days import ONE, begins, day_of
 from campaigns.models import ChannelPlan
@@ -38,15 +36,25 @@ class Limits:
             campaign_id: max(0, most - taken.get(campaign_id, 0)) for campaign_id, most in self.most.items()
         }
 
-    def take(self, campaigns: Iterable[int], sign: int = 1) -> None:
-        """Count what was claimed, one entry a message; with −1 what came back unsent."""
+    def take(self, campaigns: Iterable[int]) -> None:
+        """Count what was claimed, one entry a message; in the transaction of the claim."""
         counted = Counter(campaigns)
-        numbers = {campaign_id: sign * n for campaign_id, n in counted.items() if campaign_id in self.most}
+        numbers = {campaign_id: n for campaign_id, n in counted.items() if campaign_id in self.most}
         if ALL in self.most:
-            numbers[ALL] = sign * counted.total()
+            numbers[ALL] = counted.total()
         if any(numbers.values()):
-            with transaction.atomic():
-                queries.add(self.channel_id, self.day, list(numbers), list(numbers.values()))
+            queries.add(self.channel_id, self.day, list(numbers), list(numbers.values()))
+
+
+def give_back(unsent: Iterable[tuple[int, int, dt.datetime]]) -> None:
+    """(channel, campaign, when it was claimed) of messages that came back unsent: the day has their places again."""
+    days: dict[tuple[int, dt.date], Counter[int]] = defaultdict(Counter)
+    for channel_id, campaign_id, claimed_at in unsent:
+        days[channel_id, day_of(claimed_at)].update((campaign_id, ALL))
+    for (channel_id, day), counted in sorted(days.items()):
+        queries.add(
+            channel_id, day, sorted(counted), [-counted[campaign_id] for campaign_id in sorted(counted)]
+        )
 
 
 def limits(channel: Channel, plans: Iterable[ChannelPlan], now: dt.datetime) -> Limits:

@@ -85,7 +85,7 @@ def _batch(walk: _Pass, size: int, work: Work) -> bool:
             walk.after = max([walk.after, *taken])
             return bool(taken)
         return all(_batch(walk, max(1, size // 2), work) for _half in range(2))
-    settlement.wake(settled, walk.now)
+    settlement.give_back(settled, walk.now)
     walk.after = max([walk.after, *taken])
     walk.drained += seen
     return seen > 0

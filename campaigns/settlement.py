@@ -11,6 +11,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
+from campaigns import quotas
 from campaigns.queries import settle as queries
 from campaigns.queries.settle import Settled
 from campaigns.retrying import steadily
@@ -63,12 +64,12 @@ def apply(facts: Sequence[Told], now: datetime) -> list[Settled]:
             return apply_within(facts, now)
 
     settled = steadily(work) if not connection.in_atomic_block else work()
-    wake(settled, now)
+    give_back(settled, now)
     return settled
 
 
 def apply_within(facts: Sequence[Told], now: datetime) -> list[Settled]:
-    """The same in the caller's transaction, waking nobody."""
+    """The same in the caller's transaction, giving no places back."""
     chosen = strongest(facts)
     columns: dict[str, list[Any]] = {
         "campaign_id": [fact.campaign_id for fact in chosen],
@@ -150,8 +151,17 @@ def strongest(facts: Iterable[Told]) -> list[Told]:
     return list(best.values())
 
 
-def wake(settled: Iterable[Settled], now: datetime) -> int:
-    """Touches that wait for a place of customers whose place was given back, due at once."""
+def give_back(settled: Sequence[Settled], now: datetime) -> int:
+    """What was settled without having arrived frees places: of the day, and of the customer.
+
+    Touches of the customers that wait for a place are due at once; how many. After the transaction that settled:
+    a claim locks the places of a day first.
+    """
+    quotas.give_back(
+        (row.channel_id, row.campaign_id, row.started_at)
+        for row in settled
+        if row.before == "recorded" and row.after == "throttled"
+    )
     freed = {
         row.customer_id for row in settled if row.after in ("refused", "throttled", "bounced", "expired")
     }  # fmt: skip

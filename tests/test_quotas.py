@@ -4,13 +4,16 @@ import datetime as dt
 
 import pytest
 
-from campaigns import dispatch
-from campaigns.models import DayCount, Touch
+from campaigns import dispatch, settlement
+from campaigns.dispatch.claiming import lease_time
+from campaigns.models import Attempt, DayCount, Touch
+from campaigns.settlement import Told
 from channels.adapters.base import Outcome, Sent
 from channels.models import ChannelCapacity
 from tests import factories as make
 from tests.factories import DAY, HOUR, MINUTE, NOW
 from tests.test_pressure import in_threads
+from tests.test_sweep_and_lateness import kill, killed_turn
 from tests.wire import Wire
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -73,6 +76,30 @@ def test_what_came_back_unsent_takes_no_place_of_the_day():
     dispatch.dispatch_channel(channel.pk, now=NOW + HOUR / 2)
     assert make.states(found) == {"sent": 3}
     assert DayCount.objects.get().taken == 3
+
+
+def test_a_dead_worker_leaves_no_place_of_the_day_taken_and_none_is_given_back_twice():
+    wire = Wire(before=kill, batch_size=2)
+    channel = make.channel(wire=wire, daily_capacity=6)
+    found = make.campaign([channel])
+    make.released(found, make.customers(5))
+    killed_turn(channel)
+    assert DayCount.objects.get().taken == 5
+    later = NOW + lease_time() + MINUTE
+    for _turn in range(2):
+        dispatch.sweep(later)
+    assert make.states(found) == {"unknown": 2, "planned": 3}
+    assert DayCount.objects.get().taken == 2, "what may have been handed over keeps its place"
+    facts = [
+        Told(row.campaign_id, row.id, "withdrawn", later, again_at=later)
+        for row in Attempt.objects.filter(state="throttled")
+    ]
+    assert len(facts) == 3
+    settlement.apply(facts, later)
+    assert DayCount.objects.get().taken == 2
+    wire.before = None
+    dispatch.dispatch_channel(channel.pk, now=later + MINUTE)
+    assert make.states(found) == {"unknown": 2, "sent": 3}
 
 
 def test_a_limit_of_nothing_is_a_gap_of_capacity_at_the_deadline():

@@ -358,10 +358,6 @@ class _Turn:
             return
         steadily(lambda: settlement.apply(facts, at), PATIENCE)
         self.dispatched.count(facts)
-        unsent = [fact.campaign_id for fact in facts if fact.told in ("withdrawn", "throttled")]
-        if unsent and self.sending:
-            limits = self.sending.limits
-            steadily(lambda: limits.take(unsent, -1), PATIENCE)
 
     def _stop_channel(self, channel: Channel, reason: str) -> None:
         steadily(lambda: states.stop(channel, reason), PATIENCE)

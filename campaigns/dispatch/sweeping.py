@@ -39,7 +39,7 @@ def _claims(now: datetime) -> tuple[int, int]:
     counts = {"unknown": 0, "withdrawn": 0}
     while True:
         seen, settled = steadily(lambda: _some_claims(now))
-        settlement.wake(settled, now)
+        settlement.give_back(settled, now)
         for row in settled:
             if row.after == "unknown":
                 counts["unknown"] += 1

@@ -17,10 +17,16 @@ SELECT campaign_id, taken FROM campaigns_day_count
 WHERE channel_id = %(channel)s AND day = %(day)s AND campaign_id = ANY (%(campaigns)s::bigint[])
 ORDER BY campaign_id FOR NO KEY UPDATE
 """
+# Locked in the order of a claim.
 ADD = """
-UPDATE campaigns_day_count c SET taken = greatest(0, c.taken + t.n)
-FROM unnest(%(campaigns)s::bigint[], %(numbers)s::integer[]) AS t (campaign_id, n)
-WHERE c.channel_id = %(channel)s AND c.day = %(day)s AND c.campaign_id = t.campaign_id
+WITH locked AS MATERIALIZED (
+    SELECT campaign_id, t.n FROM campaigns_day_count c
+    JOIN unnest(%(campaigns)s::bigint[], %(numbers)s::integer[]) AS t (campaign_id, n) USING (campaign_id)
+    WHERE c.channel_id = %(channel)s AND c.day = %(day)s
+    ORDER BY c.campaign_id FOR NO KEY UPDATE OF c
+)
+UPDATE campaigns_day_count c SET taken = greatest(0, c.taken + l.n) FROM locked l
+WHERE c.channel_id = %(channel)s AND c.day = %(day)s AND c.campaign_id = l.campaign_id
 """
 
 TAKEN = "SELECT campaign_id, taken FROM campaigns_day_count WHERE channel_id = %(channel)s AND day = %(day)s"

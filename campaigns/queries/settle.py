@@ -227,7 +227,7 @@ mended AS (
     FROM taken k
     WHERE i.id = k.identity_id AND k.invalid AND NOT k.is_live AND i.invalid_at IS NULL
 )
-SELECT id, campaign_id, touch_id, customer_id, channel_id, before, after, touch_after FROM taken
+SELECT id, campaign_id, touch_id, customer_id, channel_id, before, after, touch_after, started_at FROM taken
 """
 
 # The usual end of a call, which is most of all: attempts of one's own claim that were taken. Nothing is locked
@@ -320,6 +320,7 @@ class Settled(NamedTuple):
     before: str
     after: str
     touch_after: str
+    started_at: datetime
 
 
 def settle(columns: Mapping[str, Sequence[Any]], now: datetime) -> list[Settled]:
