@@ -169,7 +169,7 @@ def scene(n: int, number: int, port: int, window: int) -> int:
             cursor.execute(PARTITIONS.format(table=table, campaign=campaign.pk))
         cursor.execute(KEY.format(campaign=campaign.pk))
         params = {"campaign": campaign.pk, "channel": channel.pk, "version": version.pk}
-        for statement in (APPROVED, KEY, MEMBERS, TARGETS, TOUCHES):
+        for statement in (APPROVED, MEMBERS, TARGETS, TOUCHES):
             cursor.execute(statement, params)
         cursor.execute("VACUUM ANALYZE")
         cursor.execute("CHECKPOINT")

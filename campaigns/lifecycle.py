@@ -71,13 +71,12 @@ def submit(campaign: Campaign, user: AbstractUser, now: datetime) -> CampaignVer
         document = versions.working(campaign)
         found = readiness.blocking(readiness.missing(document, now=now, released=not first))
         plan = campaign.plans.first()
-        if first:
-            problem = readiness.plan_problem(plan, document)
-            if problem:
-                found.append(readiness.Missing("forecast", problem))
+        problem = readiness.plan_problem(plan, document)
+        if problem:
+            found.append(readiness.Missing("forecast", problem))
         if found:
             raise NotReady(found)
-        version = versions.snapshot(campaign, user, plan if first else None, now)
+        version = versions.snapshot(campaign, user, plan, now)
         if first:
             campaign.submitted_by_id, campaign.submitted_at = user.pk, now
             campaign.save(update_fields=["submitted_by", "submitted_at"])
@@ -133,12 +132,11 @@ def approve(
             )
         _words_hold(version, now)
         first = campaign.state == CampaignState.SUBMITTED
-        if first:
-            problem = readiness.plan_problem(version.plan, version.definition)
-            if problem:
-                raise IllegalTransition(
-                    _("It was submitted with a forecast that no longer holds.") + " " + problem
-                )
+        problem = readiness.plan_problem(version.plan, version.definition)
+        if problem:
+            raise IllegalTransition(
+                _("It was submitted with a forecast that no longer holds.") + " " + problem
+            )
         _decide(campaign, version, user, step, Approval.Decision.APPROVED, comment, now)
         if approvals.steps_open(version):
             return None

@@ -94,14 +94,14 @@ def make_draft(
 
 
 def make_plan(campaign: Campaign, **fields: Any) -> Plan:
-    """A forecast of the present definition, as the planner would leave it."""
+    """A forecast of the definition as it stands, an open change included, as the planner would leave it."""
     usual = {
         "version": campaign.version,
         "state": Plan.State.READY,
         "method": "test",
         "objective": campaign.objective,
         "seed": campaign.seed,
-        "definition_hash": definition.fingerprint(definition.read(campaign)),
+        "definition_hash": definition.fingerprint(versions.working(campaign)),
         "audience": 1000,
         "held_out": 100,
         "reach": 800,

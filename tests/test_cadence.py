@@ -129,6 +129,7 @@ def test_what_triggers_a_released_campaign_stays_and_how_often_is_a_difference_t
     assert step == "runs"
     assert "once a person" in sentence
     assert "at most 3 times a person" in sentence
+    make_plan(Campaign.objects.get())
     lifecycle.approve(lifecycle.submit(Campaign.objects.get(), maker, NOW), boss, "approver", "", NOW)
     assert Round.objects.filter(campaign=campaign).count() == 3
 

@@ -343,6 +343,7 @@ def test_a_lowered_target_lets_go_of_what_is_beyond_it_and_keeps_what_is_sent(ru
     maker = make_person("maker", "marketer")
     with versions.editing(running.pk, maker, NOW) as (_campaign, document):
         document["matrix"][0]["touches"] = 2
+    make_plan(running)
     version = lifecycle.submit(running, maker, NOW)
     job = lifecycle.approve(version, make_person("approver", "approver"), "approver", "", NOW)
     assert job is not None

@@ -438,7 +438,9 @@ def test_a_change_of_a_running_campaign_stays_beside_it_until_approved(
     cell = definition.read(campaign)["matrix"][0]
     change(campaign, matrix=[cell | {"touches": 1}])
     assert definition.read(campaign)["matrix"][0]["touches"] == 2
+    plan = make_plan(campaign)
     version = lifecycle.submit(campaign, make_person("maker", "marketer"), NOW)
+    assert version.plan == plan, "the approver sees what the change costs"
     assert [entry["what"] for entry in version.difference] == ["cell"]
     assert state_of(campaign) == CampaignState.RUNNING
     job = lifecycle.approve(version, make_person("approver", "approver"), "approver", "", NOW)
@@ -447,6 +449,17 @@ def test_a_change_of_a_running_campaign_stays_beside_it_until_approved(
     assert definition.read(campaign)["matrix"][0]["touches"] == 1
     withdrawn = ApprovedOrdinal.objects.filter(campaign_id=campaign.pk).exclude(withdrawn_at=None)
     assert list(withdrawn.values_list("ordinal", flat=True)) == [2]
+
+
+def test_a_change_cannot_be_submitted_without_a_forecast_of_it(in_state: Callable[[str], Campaign]) -> None:
+    campaign, maker = in_state("running"), make_person("maker", "marketer")
+    change(campaign, budget="500.0000")
+    with pytest.raises(lifecycle.NotReady, match="Run the forecast again"):
+        lifecycle.submit(campaign, maker, NOW)
+    make_plan(campaign)
+    change(campaign, budget="600.0000")
+    with pytest.raises(lifecycle.NotReady, match="Run the forecast again"):
+        lifecycle.submit(campaign, maker, NOW)
 
 
 def test_a_change_that_is_taken_back_leaves_no_version(in_state: Callable[[str], Campaign]) -> None:
@@ -469,9 +482,11 @@ def test_who_is_in_and_how_it_is_measured_is_fixed_at_release(
 def test_a_rejected_change_can_be_mended_and_submitted_again(in_state: Callable[[str], Campaign]) -> None:
     campaign, maker = in_state("running"), make_person("maker", "marketer")
     change(campaign, budget="500.0000")
+    make_plan(campaign)
     version = lifecycle.submit(campaign, maker, NOW)
     lifecycle.reject(version, make_person("approver", "approver"), "approver", "Less", NOW)
     change(campaign, budget="200.0000")
+    make_plan(campaign)
     again = lifecycle.submit(campaign, maker, NOW)
     assert (again.number, again.definition["budget"], state_of(campaign)) == (3, "200.0000", "running")
 

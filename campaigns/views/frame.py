@@ -72,12 +72,13 @@ def context(
         if over or campaign.kind == Campaign.Kind.IMPORTED
         else readiness.missing(document, now=now, released=released)
     )
-    if campaign.state == CampaignState.DRAFT and campaign.kind != Campaign.Kind.IMPORTED:
+    waiting = versions.open_version(campaign)
+    is_change = released and waiting is not None and waiting.state == CampaignVersion.State.DRAFT
+    if is_change or (campaign.state == CampaignState.DRAFT and campaign.kind != Campaign.Kind.IMPORTED):
         problem = readiness.plan_problem(campaign.plans.first(), document)
         if problem:
             missing = [*missing, readiness.Missing("forecast", problem)]
     errors = readiness.blocking(missing)
-    waiting = versions.open_version(campaign)
     zone = ZoneInfo(document["zone"])
     return {
         "campaign": campaign,
@@ -98,7 +99,7 @@ def context(
         "refusal": refusal,
         "editable": not refusal,
         "open_version": waiting,
-        "is_change": released and waiting is not None and waiting.state == CampaignVersion.State.DRAFT,
+        "is_change": is_change,
         "released": released,
         "over": over,
         "zone": zone,
