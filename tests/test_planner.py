@@ -14,7 +14,7 @@ from campaigns.planner import PlanError, explain, make_plan
 from campaigns.planner.response_model import going_on, smooth
 from campaigns.release import release
 from campaigns.vocabulary import CampaignState, Cause
-from channels.models import ChannelCapacity
+from channels.models import ChannelCapacity, PlatformRule
 from tests import plan_rows as rows
 
 pytestmark = pytest.mark.django_db
@@ -78,6 +78,24 @@ def test_another_price_is_another_input() -> None:
     channel.unit_price = Decimal("0.06")
     channel.save()
     assert planned(campaign).input_hash != first
+
+
+def test_another_contact_policy_rule_of_a_platform_or_hour_is_another_input() -> None:
+    channel = rows.channel("sms")
+    campaign = rows.campaign(rows.customers(3, ("sms",)), [channel], 2)
+    hashes = [planned(campaign).input_hash]
+    policy = rule(5, 48)
+    hashes.append(planned(campaign).input_hash)
+    PressureRule.objects.filter(pk=policy.pk).update(touches=4)
+    hashes.append(planned(campaign).input_hash)
+    fields = {"medium": "sms", "valid_from": dt.date(2026, 1, 1), "source": "The platform's page"}
+    PlatformRule.objects.create(key="messages_a_number_in_24_hours", value=2, **fields)
+    hashes.append(planned(campaign).input_hash)
+    hours = {"from": "10:00", "to": "18:00"}
+    assert PlatformRule.objects.filter(medium="sms", key="hours", country="CN").update(value=hours)
+    hashes.append(planned(campaign).input_hash)
+    assert [hashes.index(one) for one in hashes] == list(range(5))
+    assert planned(campaign).input_hash == hashes[-1]
 
 
 def test_coverage_brings_as_many_as_possible_to_the_full_target() -> None:

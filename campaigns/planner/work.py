@@ -157,7 +157,7 @@ def compute(
         standing=queries.standing(campaign.pk) if whom == MEMBERS and window is None else {},
         certificates=choice.bounds(chosen, more),
         prices=prices.told(plan, chosen, more),
-        input_hash=_hash(plan, everybody, wanted, calendar, costs, model, contacts),
+        input_hash=_hash(plan, everybody, wanted, calendar, costs, model, found_limits, contacts, given),
         seconds=time.monotonic() - begun,
     )
 
@@ -169,17 +169,25 @@ def _hash(
     calendar: Calendar,
     costs: Sequence[TouchCost],
     model: ResponseModel,
+    limits_: Sequence[Limit],
     contacts: Contacts,
+    given: Given,
 ) -> str:
-    """64 hex digits over all that the answer depends on: definition, people, places, prices, model, seed."""
+    """64 hex digits over all that the answer depends on: definition, people, places, prices, model, seed.
+
+    Money is what is left of it, and limits are the contact policy and the platforms' quotas in force.
+    """
     digest = hashlib.sha256(definition.fingerprint(plan.document).encode())
+    money = [plan.budget, *(channel.budget for channel in plan.channels)]
+    digest.update(f"{[str(amount) for amount in money]}|{list(limits_)}".encode())
     digest.update(
         f"{plan.seed}|{model.digest()}|{[(str(c.expected), str(c.greatest)) for c in costs]}".encode()
     )
     arrays = (
         everybody.ids, everybody.stage, everybody.zone, everybody.factor, everybody.held_out, everybody.arm,
-        wanted.possible, wanted.cause, calendar.starts, calendar.ends, calendar.capacity,
-        contacts.person, contacts.at, contacts.mask,
+        wanted.target, wanted.possible, wanted.cause, calendar.starts, calendar.ends, calendar.gaps, calendar.capacity,
+        *(side for _key, hours in sorted(calendar.hours.items()) for side in (hours.opens, hours.closes)),
+        contacts.person, contacts.at, contacts.mask, given.ordinal, given.kept, given.last,
     )  # fmt: skip
     for array in arrays:
         digest.update(np.ascontiguousarray(array).data)
