@@ -7,8 +7,9 @@ import pytest
 from django.db import connection
 
 from audiences.models import ContactState, Identity
-from campaigns import content, dispatch
+from campaigns import content, dispatch, settlement
 from campaigns.models import Attempt, Budget, BudgetLease, DispatchClaim, Touch
+from campaigns.settlement import Told
 from channels.adapters.base import AdapterError, Outcome, Sent
 from tests import factories as make
 from tests.factories import DAY, HOUR, MINUTE, NOW
@@ -200,6 +201,27 @@ def test_a_touch_waits_for_the_one_before_it_and_for_its_gap():
     gaps = [later[2] - earlier[2] for earlier, later in zip(sent, sent[1:], strict=False)]
     assert all(gap >= DAY for gap in gaps)
     assert all(gap <= DAY + 2 * HOUR for gap in gaps)
+
+
+def test_a_touch_of_the_next_round_waits_for_a_task_that_nobody_confirmed_yet_and_for_its_gap():
+    wire = Wire(lambda message: Outcome.HELD)
+    channel = make.channel(wire=wire)
+    people = make.customers(1)
+    found = make.campaign([channel], rounds=2, gap_hours=24)
+    make.released(found, people, rounds=2, every=MINUTE)
+    dispatch.dispatch_channel(channel.pk, now=NOW + 5 * MINUTE)
+    make.ran_until(NOW + 2 * DAY)
+    dispatch.dispatch_channel(channel.pk, now=NOW + 2 * DAY)
+    assert make.states(found) == {"held": 1, "planned": 1}
+    (attempt,) = Attempt.objects.all()
+    confirmed = NOW + 3 * DAY
+    settlement.apply([Told(found.pk, attempt.id, "sent", confirmed)], confirmed)
+    make.ran_until(confirmed + 12 * HOUR)
+    dispatch.dispatch_channel(channel.pk, now=confirmed + 12 * HOUR)
+    assert make.states(found) == {"sent": 1, "planned": 1}
+    make.ran_until(confirmed + 25 * HOUR)
+    dispatch.dispatch_channel(channel.pk, now=confirmed + 25 * HOUR)
+    assert make.states(found) == {"sent": 1, "held": 1}
 
 
 def test_a_budget_is_never_overspent_and_the_rest_is_a_gap():

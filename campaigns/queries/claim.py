@@ -130,7 +130,8 @@ judged AS (
                    + greatest(g.gap, interval '1 minute')) FILTER (WHERE o.open) AS waits_until,
                max(o.deferred) FILTER (WHERE o.open) AS waits_because
         FROM (
-            SELECT earlier.*, earlier.round = f.round AND earlier.state IN ('planned', 'claimed', 'held') AS open
+            SELECT earlier.*, earlier.state IN ('claimed', 'held')
+                   OR (earlier.state = 'planned' AND earlier.round = f.round) AS open
             FROM campaigns_touch earlier
             WHERE (f.ordinal > 1 OR f.round > 1)  -- in here, so that first touches do not look at all
               AND earlier.campaign_id = f.campaign_id AND earlier.customer_id = f.customer_id
