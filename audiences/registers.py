@@ -113,6 +113,7 @@ class ImportKind:
     (``staged.refuse``); ``load(staged)`` moves the good ones by SQL, in one transaction, and returns
     ``{"new": …, "changed": …, "same": …}``. Loading the same rows again must change nothing.
     ``stored(staged)`` returns the totals of ``sums`` as they stand in our tables for the rows loaded.
+    ``alone``: False where rows are only added, each once by its key, so that loads need not wait for each other.
     ``takes_other_columns``: a column of the file that is none of ours goes into ``extra`` (jsonb).
     """
 
@@ -125,6 +126,7 @@ class ImportKind:
     role: str = "marketer"
     sums: Sequence[str] = ()  # amount columns whose totals are completeness controls
     remove: Callable[[int], int] | None = None  # takes a batch back by its id; None: cannot be removed
+    alone: bool = True
     takes_other_columns: bool = False
     url_name: str = ""  # the page that shows what was loaded
 

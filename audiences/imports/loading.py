@@ -1,7 +1,7 @@
 """One load, from a source to the rows of its kind, in one transaction.
 
 Loads of one kind go one after the other (an advisory lock), so that a file sent twice at once is loaded
-once and found unchanged once. A load that meets somebody else's writes in its way (a deadlock, an identity
+once and found unchanged once; kinds whose rows are only added, each by its key, need not wait. A load that meets somebody else's writes in its way (a deadlock, an identity
 told by a response meanwhile) begins again from the start.
 """
 
@@ -111,8 +111,10 @@ def _load(batch: ImportBatch, source: Source, report: Report, patience: float | 
     staging.make(staged, batch.options.get("zone") or settings.TIME_ZONE)
     report(1, 4, _("Checking %(n)s rows") % {"n": f"{source.rows_seen:,}"})
     read = _sums(staged)
-    # From here on rows are compared with what is stored: no other load of the kind may come between.
-    _alone(batch.kind, patience)
+    if (
+        kind.alone
+    ):  # from here on rows are compared with what is stored: no other load of the kind may come between
+        _alone(batch.kind, patience)
     batch.rows_bad = checking.check(staged)
     batch.rows_read = source.rows_seen + len(source.unread)
     report(2, 4, _("Loading %(n)s good rows") % {"n": f"{batch.rows_read - batch.rows_bad:,}"})

@@ -75,7 +75,7 @@ LEFT JOIN LATERAL (
       AND (h.id IS NULL OR t.channel_id = h.id) AND t.state_at <= k.occurred_at
     ORDER BY t.state_at DESC, t.id DESC LIMIT 1
 ) t ON true
-ORDER BY k.line
+ORDER BY k.source_key COLLATE "C"  -- loads of the same keys at once meet in one order
 ON CONFLICT (source, source_key) DO NOTHING
 """
 
@@ -114,4 +114,5 @@ RESPONSES = ImportKind(
     remove=remove,
     help=_("Clicks, redemptions, visits and other reactions, one row each."),
     sums=("value",),
+    alone=False,
 )
