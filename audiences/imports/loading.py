@@ -1,8 +1,9 @@
 """One load, from a source to the rows of its kind, in one transaction.
 
 Loads of one kind go one after the other (an advisory lock), so that a file sent twice at once is loaded
-once and found unchanged once; kinds whose rows are only added, each by its key, need not wait. A load that meets somebody else's writes in its way (a deadlock, an identity
-told by a response meanwhile) begins again from the start.
+once and found unchanged once; kinds whose rows are only added, each by its key, need not wait. A load that
+meets somebody else's writes in its way (a deadlock, an identity told by a response meanwhile) begins again
+from the start.
 """
 
 import hashlib
