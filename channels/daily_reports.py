@@ -89,7 +89,7 @@ def fetch(channel: Channel, now: datetime, days: int | None = None) -> int:
     if first < oldest:
         _miss(channel, first, min(oldest, newest) - ONE, NOT_GIVEN)
         first = oldest
-    for day in (first + n * ONE for n in range(min((newest - first).days, A_RUN))):
+    for day in [first + n * ONE for n in range(min((newest - first).days, A_RUN))]:
         try:
             new += _fetch_day(channel, day, now)
         except AdapterError as error:

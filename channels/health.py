@@ -191,9 +191,7 @@ def fetches(channel: Channel) -> list[Fetched]:
     rows: Mapping[str, ChannelFetch] = {row.kind: row for row in channel.fetches.all()}
     labels = dict(ChannelFetch.Kind.choices)
     return [
-        Fetched(
-            kind, str(labels[kind]), row := rows.get(kind), daily_reports.missed(row) if row else ()
-        )
+        Fetched(kind, str(labels[kind]), row := rows.get(kind), daily_reports.missed(row) if row else ())
         for kind in fetching.kinds(channel)
     ]
 

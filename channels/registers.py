@@ -60,5 +60,7 @@ own_use: Register[Callable[[Mapping[int, date]], Sequence[OwnUse]]] = Register("
 """Called with channel → first day wanted."""
 flight_budgets: Register[Callable[[date], Sequence[FlightBudget]]] = Register("source of flight budgets")
 """Called with the day at whose end the budgets are looked at."""
-due_messages: Register[Callable[[Sequence[int], datetime], Sequence[DueMessages]]] = Register("source of due messages")
+due_messages: Register[Callable[[Sequence[int], datetime], Sequence[DueMessages]]] = Register(
+    "source of due messages"
+)
 """Called with channels and the present; names only channels where something waits."""

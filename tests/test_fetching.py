@@ -1,4 +1,4 @@
-"""What is fetched from providers: days missed in a stop, accounts without a balance, packages of the day, and how it fares."""
+"""What is fetched from providers: days missed in a stop, accounts without a balance, packages, and how it fares."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -126,7 +126,9 @@ def test_a_very_long_stop_is_made_up_for_over_several_runs_and_a_failure_goes_on
     assert daily_reports.missed(fetched(channel)) == []
 
 
-def test_days_the_platform_gives_no_more_are_told_as_missed_until_a_file_brings_them(channel: Channel) -> None:
+def test_days_the_platform_gives_no_more_are_told_as_missed_until_a_file_brings_them(
+    channel: Channel,
+) -> None:
     PlatformRule.objects.create(
         medium="social", key="report_reach_days", value=20, valid_from=TODAY, source="test"
     )
@@ -138,12 +140,12 @@ def test_days_the_platform_gives_no_more_are_told_as_missed_until_a_file_brings_
     assert asked() == days(today - 19 * DAY, today)
     gone = today - 20 * DAY
     assert daily_reports.missed(fetched(channel)) == [
-        daily_reports.Missed(TODAY - DAY, gone, ""),
+        daily_reports.Missed(TODAY + DAY, gone, ""),
         daily_reports.Missed(TODAY + 15 * DAY, TODAY + 15 * DAY, "no data for this day"),
     ]
-    rows = [ReportRow(day, "p", "CNY", Decimal(1)) for day in days(TODAY, gone)]
+    rows = [ReportRow(day, "p", "CNY", Decimal(1)) for day in days(TODAY + 2 * DAY, gone)]
     daily_reports.store(channel, rows, later, source="spend.csv")
-    assert daily_reports.missed(fetched(channel))[0] == daily_reports.Missed(TODAY - DAY, TODAY - DAY, "")
+    assert daily_reports.missed(fetched(channel))[0] == daily_reports.Missed(TODAY + DAY, TODAY + DAY, "")
 
 
 def test_how_each_fetch_fared_is_kept_in_the_providers_words(channel: Channel) -> None:

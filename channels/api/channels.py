@@ -218,7 +218,9 @@ class FetchSerializer(serializers.Serializer[Any]):
     kind = serializers.ChoiceField(choices=ChannelFetch.Kind.choices)
     succeeded_at = serializers.DateTimeField(allow_null=True)
     failed_at = serializers.DateTimeField(allow_null=True)
-    failing_since = serializers.DateTimeField(allow_null=True, help_text="Null: the last attempt did not fail.")
+    failing_since = serializers.DateTimeField(
+        allow_null=True, help_text="Null: the last attempt did not fail."
+    )
     error = serializers.CharField(help_text="Of the last failure, in the provider's words.")
     missed = MissedSerializer(many=True)
 
