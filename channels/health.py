@@ -2,7 +2,7 @@
 fetching from its provider goes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -138,14 +138,14 @@ def of_channels(channels: Sequence[Channel], now: datetime) -> list[Health]:
     failing: dict[int, list[ChannelFetch]] = {}
     for row in ChannelFetch.objects.filter(channel__in=ids, failing_since__lte=now - LATE).order_by("kind"):
         failing.setdefault(row.channel_id, []).append(row)
+    found = [Health(channel, *rows.get(channel.pk, ())) for channel in channels]
     return [
-        Health(
-            channel,
-            *rows.get(channel.pk, ()),
-            failing=failing.get(channel.pk, ()) if channel.state == Channel.State.ACTIVE else (),
+        replace(
+            one,
+            failing=failing.get(one.channel.pk, ()) if one.channel.state == Channel.State.ACTIVE else (),
             now=now,
         )
-        for channel in channels
+        for one in found
     ]
 
 

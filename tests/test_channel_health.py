@@ -94,6 +94,7 @@ def test_a_fetch_that_fails_for_hours_is_a_trouble_in_the_providers_words(
     fetching.succeeded("reports", social, now - 9 * HOUR)
     fetching.failed("reports", social, "(#17) User request limit reached", now - 4 * HOUR)
     fetching.failed("balances", social, "(#10) not permitted", now - HOUR, final=True)
+    fetching.failed("balances", social, "(#10) not permitted", now, final=True)
     troubles = fares(social, now).troubles
     assert [text for text in troubles if "cannot be fetched" in text] == [
         f"Daily reports cannot be fetched since {timezone.localtime(now - 4 * HOUR):%Y-%m-%d %H:%M}: "
