@@ -5,9 +5,10 @@ One provider that fails never keeps others from being asked.
 
 import logging
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from django.db.models import F
+from django.db import InterfaceError, OperationalError
+from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 from django.utils.functional import Promise
 
@@ -20,12 +21,15 @@ from channels.models import Channel, ChannelFetch
 log = logging.getLogger(__name__)
 Kind = ChannelFetch.Kind
 
-VERBS: dict[str, str] = {
-    Kind.REPORTS: "fetch_report",
-    Kind.BALANCES: "fetch_balance",
-    Kind.EMPLOYEES: "roster",
+VERBS: dict[str, frozenset[str]] = {
+    Kind.REPORTS: frozenset({"fetch_report"}),
+    Kind.BALANCES: frozenset({"fetch_balance"}),
+    Kind.EMPLOYEES: frozenset({"roster"}),
+    Kind.EVENTS: frozenset({"poll", "status"}),
 }
-"""What an adapter must be able to say for a kind to be fetched."""
+"""What an adapter must be able to say, one of it, for a kind to be fetched."""
+OFTEN = timedelta(minutes=1)
+"""What is asked for every few seconds is kept so often, unless it failed before."""
 
 
 def kinds(channel: Channel) -> list[str]:
@@ -34,7 +38,7 @@ def kinds(channel: Channel) -> list[str]:
         verbs = adapter_class(channel.adapter).verbs()
     except LookupError:  # the adapter of an old channel may be gone
         return []
-    return [kind for kind, verb in VERBS.items() if verb in verbs]
+    return [kind for kind, asked in VERBS.items() if asked & verbs]
 
 
 def each(
@@ -61,6 +65,8 @@ def once(kind: str, channel: Channel, fetch: Callable[[Channel, datetime], int],
         if error.stops_channel:
             states.stop(channel, str(error))
         raise
+    except (OperationalError, InterfaceError):  # our own database
+        raise
     except Exception as error:  # a vendor's client may raise anything; others must still be asked
         log.exception("%s of channel %s", kind, channel.pk)
         text = f"{type(error).__name__}: {error}"[:500]
@@ -80,6 +86,13 @@ def succeeded(kind: str, channel: Channel, now: datetime) -> None:
     ChannelFetch.objects.filter(pk=of(kind, channel).pk).update(
         succeeded_at=now, answered_at=now, failing_since=None
     )
+
+
+def still_succeeds(kind: str, channel: Channel, now: datetime) -> None:
+    """:func:`succeeded` for what is asked for all the time: it writes once in a while."""
+    told = Q(failing_since=None, succeeded_at__gt=now - OFTEN, succeeded_at__lte=now)
+    if not ChannelFetch.objects.filter(told, channel=channel, kind=kind).exists():
+        succeeded(kind, channel, now)
 
 
 def failed(kind: str, channel: Channel, error: str | Promise, now: datetime, *, final: bool = False) -> None:

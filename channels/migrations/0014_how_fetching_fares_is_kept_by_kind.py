@@ -25,6 +25,7 @@ class Migration(migrations.Migration):
                             ("reports", "Daily reports"),
                             ("balances", "Balances"),
                             ("employees", "Employees and their customers"),
+                            ("events", "Receipts and replies that are asked for"),
                         ],
                         max_length=12,
                     ),

@@ -17,6 +17,7 @@ class ChannelFetch(models.Model):
         REPORTS = "reports", _("Daily reports")
         BALANCES = "balances", _("Balances")
         EMPLOYEES = "employees", _("Employees and their customers")
+        EVENTS = "events", _("Receipts and replies that are asked for")
 
     channel = models.ForeignKey(Channel, on_delete=models.CASCADE, related_name="fetches")
     kind = models.CharField(max_length=12, choices=Kind)
