@@ -72,6 +72,9 @@ def test_who_waits_to_be_taken_out_is_told_with_since_when_and_at_once_where_it_
     waits = health.queues(found, now)
     assert (waits.to_take_out[0], waits.to_add[0]) == (1, 2)
     assert "1 person waits to be taken out" in " ".join(found.troubles), "five hours are too long"
+    Channel.objects.filter(pk=social.pk).update(state="paused")
+    assert "Who must leave its audiences is still taken out" in page(as_marketer, social)
+    Channel.objects.filter(pk=social.pk).update(state="active")
     PlatformAudienceMember.objects.update(changed_at=now)
     assert fares(social, now).troubles == []
     Channel.objects.filter(pk=social.pk).update(state="stopped", state_reason="token expired")
