@@ -32,6 +32,16 @@ urlpatterns: list[URLPattern | URLResolver] = [
         path(f"campaigns/<int:pk>/{name}/", view.as_view(), name=f"campaign_{name}")
         for name, view in STEPS.items()
     ),
+    path(
+        "campaigns/<int:pk>/channels/<int:channel>/pause/",
+        campaigns.PauseChannel.as_view(),
+        name="campaign_pause_channel",
+    ),
+    path(
+        "campaigns/<int:pk>/channels/<int:channel>/resume/",
+        campaigns.ResumeChannel.as_view(),
+        name="campaign_resume_channel",
+    ),
     path("kol-posts/", kol.KolPosts.as_view(), name="kol_posts"),
     path("kol-posts/<int:pk>/posted/", kol.KolPostOut.as_view(), name="kol_post_out"),
     path("kol-posts/<int:pk>/cancel/", kol.KolPostCancel.as_view(), name="kol_post_cancel"),

@@ -15,6 +15,7 @@ class CampaignsConfig(AppConfig):
             lifecycle_jobs,
             panels,
             places,
+            queue_facts,
             quota_panel,
             rule_kinds,
             spend_facts,
@@ -27,5 +28,6 @@ class CampaignsConfig(AppConfig):
         panels.register()
         cards.register()
         places.register()
+        queue_facts.register()
         spend_facts.register()
         quota_panel.register()

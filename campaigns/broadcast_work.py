@@ -15,7 +15,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from audiences.days import day_of
 from audiences.vocabulary import ResponseKind
 from campaigns import broadcasts, polling
-from campaigns.models import Broadcast, BroadcastGroup, BroadcastTask, EmployeeTask
+from campaigns.models import Broadcast, BroadcastGroup, BroadcastTask, ChannelPlan, EmployeeTask
 from campaigns.queries import employee_tasks as day_queries
 from campaigns.vocabulary import CampaignState
 from channels import inbox
@@ -79,7 +79,7 @@ def _ask(channel: Channel, maker: PostMaker, now: datetime) -> int:
     due = Broadcast.objects.filter(
         channel=channel, state=State.APPROVED, due_at__lte=now, until__gt=now, campaign__state=CampaignState.RUNNING,
         tasks__state=Task.PLANNED,
-    )  # fmt: skip
+    ).exclude(_paused_in_plan("campaign", channel))  # fmt: skip
     done = 0
     for post in due.distinct().order_by("due_at", "pk"):
         planned = list(post.tasks.filter(state=Task.PLANNED).order_by("pk"))
@@ -88,6 +88,12 @@ def _ask(channel: Channel, maker: PostMaker, now: datetime) -> int:
         for tasks in calls:
             done += _call(post, tasks, maker, now)
     return done
+
+
+def _paused_in_plan(campaign: str, channel: Channel) -> Q:
+    """Whether the campaign has paused this channel while its others go on."""
+    plans = ChannelPlan.objects.filter(campaign=OuterRef(campaign), channel=channel, paused_at__isnull=False)
+    return Q(Exists(plans))
 
 
 def _call(post: Broadcast, wanted: Sequence[BroadcastTask], maker: PostMaker, now: datetime) -> int:
@@ -259,7 +265,8 @@ def _take_back(channel: Channel, maker: PostMaker, now: datetime) -> None:
     found = BroadcastTask.objects.filter(state=Task.OPEN, broadcast__channel=channel)
     if channel.state != Channel.State.PAUSED:
         unwanted = ~Q(broadcast__state=State.APPROVED) | ~Q(broadcast__campaign__state=CampaignState.RUNNING)
-        found = found.filter(unwanted | Q(broadcast__until__lte=now))
+        paused = _paused_in_plan("broadcast__campaign", channel)
+        found = found.filter(unwanted | paused | Q(broadcast__until__lte=now))
     for tasks in _by_reference(found):
         left = BroadcastTask.objects.filter(pk__in=[task.pk for task in tasks], state=Task.OPEN)
         try:

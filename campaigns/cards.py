@@ -12,7 +12,7 @@ from audiences.access import ANYBODY, Role, has_role
 from audiences.models import Job
 from audiences.registers import HomeCard, home_cards
 from campaigns import approvals, lifecycle
-from campaigns.models import Campaign, CampaignVersion, PeopleTask
+from campaigns.models import Campaign, CampaignVersion, ChannelPlan, PeopleTask
 from campaigns.vocabulary import CampaignState
 from channels.models import Channel
 
@@ -98,7 +98,9 @@ def wrong(request: HttpRequest) -> Mapping[str, Any] | None:
         .prefetch_related("channel_plans__channel")[:SHOWN]
     )
     paused = Campaign.objects.filter(state=CampaignState.PAUSED)[:SHOWN]
-    if not failed and not blocked and not paused:
+    held = ChannelPlan.objects.filter(campaign__state=CampaignState.RUNNING, paused_at__isnull=False)
+    held = held.select_related("campaign", "channel").order_by("paused_at")[:SHOWN]
+    if not failed and not blocked and not paused and not held:
         return None
     return {
         "failed": failed,
@@ -114,6 +116,7 @@ def wrong(request: HttpRequest) -> Mapping[str, Any] | None:
             for one in blocked
         ],
         "paused": paused,
+        "held": held,
     }
 
 

@@ -50,6 +50,11 @@ def watch(now: datetime) -> int:
     return sum(_retime(campaign_id, channel_id, now) for campaign_id, channel_id, _since in stood_still)
 
 
+def begin_clock(campaign_id: int, channel_id: int, now: datetime) -> None:
+    """A pair that stands still before it ever could send has stood still since now."""
+    Clock.objects.get_or_create(name=f"dispatch:{campaign_id}:{channel_id}", defaults={"at": now})
+
+
 def _retime(campaign_id: int, channel_id: int, now: datetime) -> int:
     """The clock is turned last: a kill half-way leaves the rest to the next watch."""
     done = 0

@@ -43,7 +43,7 @@ class OfferForm(forms.ModelForm[Offer]):
             "valid_from": forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
             "valid_to": forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
         }
-        labels = {"brand": gettext_lazy("Brand")}
+        labels = {"brand": gettext_lazy("Brand"), "mode": gettext_lazy("Mode")}
         help_texts = {
             "value": gettext_lazy("Such as “¥20 off”. Messages say it with {{offer.value}}."),
             "code": gettext_lazy(

@@ -13,10 +13,11 @@ from django.utils import timezone
 
 from campaigns.models import Clock
 from campaigns.queries import polling as queries
-from channels import inbox
+from channels import fetching, inbox
 from channels.accounts import adapter_for
 from channels.adapters import adapter_class
 from channels.adapters.base import AdapterError, BaseAdapter, Inbound
+from channels.fetching import Kind
 from channels.models import Channel
 
 log = logging.getLogger(__name__)
@@ -42,8 +43,9 @@ def poll_all(now: datetime | None = None) -> int:
                 done += poll(channel, now)
         except (OperationalError, InterfaceError):
             raise
-        except Exception:
+        except Exception as error:
             log.exception("channel %s cannot be asked", channel.pk)
+            fetching.failed(Kind.EVENTS, channel, f"{type(error).__name__}: {error}", now or timezone.now())
     return done
 
 
@@ -52,11 +54,15 @@ def poll(channel: Channel, now: datetime | None = None) -> int:
     with alone(channel.pk) as mine:
         if not mine:
             return 0
+        at = now or timezone.now()
         try:
-            return _poll(channel, now or timezone.now())
+            done = _poll(channel, at)
         except AdapterError as error:
             log.warning("channel %s cannot be asked: %s", channel.pk, error)
+            fetching.failed(Kind.EVENTS, channel, str(error), at)
             return 0
+        fetching.still_succeeds(Kind.EVENTS, channel, at)
+        return done
 
 
 @contextmanager

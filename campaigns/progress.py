@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -37,7 +38,8 @@ class ChannelProgress:
     gaps: dict[str, int] = field(default_factory=dict)  # cause → touches, planned away and missed
     waits: dict[str, int] = field(default_factory=dict)  # cause → touches deferred
     budget: Budget | None = None
-    paused: bool = False
+    paused_at: datetime | None = None  # in this campaign only
+    in_plan: bool = False  # False: a change took the channel out
 
     @property
     def short(self) -> int:
@@ -128,7 +130,8 @@ def progress(campaign: Campaign) -> Progress:
     """Counted now: a few group-bys over the campaign's own partition."""
     plans = campaign.channel_plans.select_related("channel")
     rows = {
-        plan.channel_id: ChannelProgress(plan.channel, paused=plan.paused_at is not None) for plan in plans
+        plan.channel_id: ChannelProgress(plan.channel, paused_at=plan.paused_at, in_plan=True)
+        for plan in plans
     }
     target_counts, touch_counts = queries.targets(campaign.pk), queries.touches(campaign.pk)
     counted = {count.channel_id for count in target_counts} | {count.channel_id for count in touch_counts}

@@ -2,7 +2,8 @@
 
 A push may be repeated without harm, so it is no attempt: rows are leased, pushed, and marked when the platform
 confirms; what fails or dies is pushed again. Permission to upload is read from the contact state right before
-each push, and somebody who withdraws it, or is erased, is taken out.
+each push, and somebody who withdraws it, or is erased, is taken out: from paused and archived channels too, where
+nobody is added. Only a channel stopped by an error cannot; its health says how many wait, and since when.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -85,32 +86,51 @@ def sync(audience_id: int, now: datetime | None = None) -> Synced:
             return done
         audience = PlatformAudience.objects.select_related("channel__brand").get(pk=audience_id)
         channel = audience.channel
-        if (
-            channel.state != Channel.State.ACTIVE
-            or "sync_audience" not in adapter_class(channel.adapter).verbs()
-        ):
+        if channel.state == Channel.State.STOPPED or not _mirrors(channel):
             return done
         now = now or timezone.now()
         try:
             _removals_of_erased(audience, now, done)
-            for wanted in (False, True):  # who is to go, goes first
+            # Who is to go, goes first; and only an active channel takes anybody in.
+            for wanted in (False, True) if channel.state == Channel.State.ACTIVE else (False,):
                 while _chunk(audience, wanted, now, done):
                     pass
             _publish(audience, now)
             audience.last_error = ""
         except AdapterError as error:
             done.error = audience.last_error = str(error)[:254]
-            if error.stops_channel:
-                states.stop(channel, str(error))
+            if error.stops_channel and not states.stop(channel, str(error)):
+                _rest(
+                    audience, now + REST
+                )  # paused already, and stays so: the platform is not asked all the time
         audience.last_synced_at = now
         audience.save(update_fields=["last_synced_at", "last_error"])
     return done
 
 
 def waiting(now: datetime) -> list[int]:
-    """Audiences of active channels where something is to be pushed, or published, now."""
-    late = PlatformAudience.objects.filter(channel__state=Channel.State.ACTIVE, publish_after__lte=now)
+    """Audiences where something is to be pushed, or published, now: on an active channel whatever differs, on a paused
+    or archived one who is to go, on one stopped by an error nothing."""
+    late = PlatformAudience.objects.filter(publish_after__lte=now).exclude(
+        channel__state=Channel.State.STOPPED
+    )
     return sorted({*queries.waiting(now), *late.values_list("pk", flat=True)})
+
+
+def _mirrors(channel: Channel) -> bool:
+    try:
+        return "sync_audience" in adapter_class(channel.adapter).verbs()
+    except LookupError:  # an adapter of an archived channel may be gone
+        return False
+
+
+def _rest(audience: PlatformAudience, until: datetime) -> None:
+    """Who is to go waits, since the account was refused."""
+    queries.rest(audience.pk, until)
+    PlatformRemoval.objects.filter(audience=audience).update(lease_until=until)
+    if audience.publish_after is not None:
+        audience.publish_after = until
+        audience.save(update_fields=["publish_after"])
 
 
 def _publishes(audience: PlatformAudience) -> bool:
@@ -132,8 +152,7 @@ def sweep(now: datetime) -> int:
 
     It reads every member, so it runs every few minutes; who is about to be pushed is looked at right before.
     """
-    audiences = PlatformAudience.objects.exclude(channel__state=Channel.State.ARCHIVED).order_by("pk")
-    rows = audiences.values_list("pk", "channel__brand_id", "channel__medium")
+    rows = PlatformAudience.objects.order_by("pk").values_list("pk", "channel__brand_id", "channel__medium")
     return sum(queries.withdraw(pk, brand, medium, now) for pk, brand, medium in rows)
 
 

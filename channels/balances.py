@@ -1,7 +1,7 @@
 """What platforms say is left: fetched once a day, every version kept, held against our own count of that moment.
 
-A message package that a platform tells is entered into the wallet once, with what was left of it then, unless
-somebody loads packages of that channel by file: those would count twice.
+A message package that a platform tells is entered into the wallet once, with what was left of it then and what had
+been used of it that day, unless somebody loads packages of that channel by file: those would count twice.
 """
 
 import datetime as dt
@@ -11,12 +11,12 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from audiences.days import begins, day_of
-from channels import calls, states
+from audiences.days import day_of
+from channels import calls, consumption, fetching
 from channels.accounts import adapter_for
-from channels.adapters import adapter_class
-from channels.adapters.base import AdapterError, Balance
-from channels.models import Channel, WalletEntry, WalletStatement
+from channels.adapters.base import Balance
+from channels.fetching import Kind
+from channels.models import Channel, ChannelFetch, WalletEntry, WalletStatement
 from channels.packages import BRINGING, UNIT
 from channels.queries import money
 
@@ -25,36 +25,30 @@ API = "api"  # the source of statements and entries that were fetched
 
 def told_by_platform(channel: Channel) -> bool:
     """Whether the channel's adapter can ask for what is left."""
-    try:
-        return "fetch_balance" in adapter_class(channel.adapter).verbs()
-    except LookupError:
-        return False
+    return Kind.BALANCES in fetching.kinds(channel)
 
 
 def fetch_all(now: dt.datetime) -> dict[int, int | str]:
-    """Every active channel that can be asked and was not today: new versions, or what went wrong."""
-    asked = set(
-        WalletStatement.objects.filter(source=API, fetched_at__gte=begins(day_of(now))).values_list(
-            "channel_id", flat=True
-        )
+    """Every active channel that can be asked and gave no answer today: new versions, or what went wrong.
+
+    That an account has no balance is an answer, and so is a refusal that would be the same an hour later.
+    """
+    asked = Channel.objects.filter(state=Channel.State.ACTIVE).exclude(
+        pk__in=fetching.answered_today(Kind.BALANCES, now)
     )
-    done: dict[int, int | str] = {}
-    for channel in Channel.objects.filter(state=Channel.State.ACTIVE).select_related("brand").order_by("pk"):
-        if channel.pk in asked or not told_by_platform(channel):
-            continue
-        try:
-            done[channel.pk] = fetch(channel, now)
-        except AdapterError as error:
-            done[channel.pk] = str(error)
-            if error.stops_channel:
-                states.stop(channel, str(error))
-    return done
+    return fetching.each(Kind.BALANCES, asked.select_related("brand").order_by("pk"), _fetch, now)
 
 
 def fetch(channel: Channel, now: dt.datetime) -> int:
-    """Ask once and keep the answer; returns new versions. Raises :class:`AdapterError`."""
+    """Ask once and keep the answer, and how it went; returns new versions. Raises :class:`AdapterError`."""
+    return fetching.once(Kind.BALANCES, channel, _fetch, now)
+
+
+def _fetch(channel: Channel, now: dt.datetime) -> int:
     calls.spend(channel)
-    return store(channel, adapter_for(channel).fetch_balance(), now)
+    told = adapter_for(channel).fetch_balance()
+    ChannelFetch.objects.filter(pk=fetching.of(Kind.BALANCES, channel).pk).update(nothing=not told)
+    return store(channel, told, now)
 
 
 def store(channel: Channel, told: Sequence[Balance], now: dt.datetime) -> int:
@@ -62,7 +56,10 @@ def store(channel: Channel, told: Sequence[Balance], now: dt.datetime) -> int:
     today = day_of(now)
     with transaction.atomic():
         Channel.objects.select_for_update(no_key=True).get(pk=channel.pk)  # two at a time would number alike
-        enter_packages(channel, told, today)
+        if enter_packages(channel, told, now):
+            consumption.accrue(
+                now
+            )  # what was used of them today is counted before they are held against the count
         totals: dict[str, Decimal] = defaultdict(Decimal)
         for one in told:
             totals[one.unit] += one.left
@@ -93,23 +90,42 @@ def _keep(
     return True
 
 
-def enter_packages(channel: Channel, told: Sequence[Balance], today: dt.date) -> int:
-    """Message packages that are new here, as purchases of what is left of them; returns how many."""
+def enter_packages(channel: Channel, told: Sequence[Balance], now: dt.datetime) -> int:
+    """Message packages that are new here, as purchases of what is left of them; returns how many.
+
+    What the wallet counts as used beyond its purchases, today's messages until now among it, was taken from packages
+    that are told only now, and is gone from what is left: it is part of the purchase, so that it is not counted twice.
+    """
     packages = [one for one in told if one.unit == UNIT and one.package and one.left > 0]
     by_hand = WalletEntry.objects.filter(channel=channel, unit=UNIT, kind__in=BRINGING).exclude(source=API)
     if not packages or by_hand.exists():
         return 0
-    keys = {f"package:{one.package}": one for one in packages}
+    keys = {f"package:{one.package}": one for one in sorted(packages, key=_first_used)}
     known = set(
         WalletEntry.objects.filter(channel=channel, source_key__in=keys).values_list("source_key", flat=True)
     )
+    new = [(key, one) for key, one in keys.items() if key not in known]
+    used = _beyond(channel, now) if new else Decimal(0)
     made = [
         WalletEntry(
-            channel=channel, day=today, kind=WalletEntry.Kind.TOP_UP, unit=UNIT, amount=one.left,
-            expires_on=one.expires_on, source=API, source_key=key,
+            channel=channel, day=day_of(now), kind=WalletEntry.Kind.TOP_UP, unit=UNIT,
+            amount=one.left + (used if n == 0 else 0), expires_on=one.expires_on, source=API, source_key=key,
         )
-        for key, one in keys.items()
-        if key not in known
+        for n, (key, one) in enumerate(new)
     ]  # fmt: skip
     WalletEntry.objects.bulk_create(made, ignore_conflicts=True)
     return len(made)
+
+
+def _first_used(package: Balance) -> tuple[bool, dt.date]:
+    return package.expires_on is None, package.expires_on or dt.date.max
+
+
+def _beyond(channel: Channel, now: dt.datetime) -> Decimal:
+    """Messages used until now that no purchase in the wallet covers; without a wallet, those of today."""
+    consumption.accrue(now)
+    today = day_of(now)
+    for pk, unit, *_kinds, closing in money.wallets(today, channel.pk):
+        if (pk, unit) == (channel.pk, UNIT):
+            return max(Decimal(0), -closing)
+    return consumption.messages_on(channel, today)

@@ -13,6 +13,7 @@ from django.db import transaction
 
 from audiences.days import day_of
 from channels import packages
+from channels.models import Channel
 from channels.queries import consumption as queries
 from channels.registers import own_use
 from channels.vocabulary import PriceModel
@@ -72,6 +73,14 @@ def _sent(wallets: Wallets, since: Since, today: dt.date) -> Rows:
                 amount = Decimal(use.messages) if unit == MESSAGES else use.cost
                 rows.append((use.channel_id, unit, use.day, amount))
     return rows
+
+
+def messages_on(channel: Channel, day: dt.date) -> Decimal:
+    """Messages we handed over on a day, as a wallet in messages would count them."""
+    if channel.price_model != PriceModel.PER_MESSAGE:
+        return Decimal(0)
+    told = (use for source in own_use for use in source({channel.pk: day}))
+    return Decimal(sum(use.messages for use in told if (use.channel_id, use.day) == (channel.pk, day)))
 
 
 def _alone() -> None:

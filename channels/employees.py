@@ -7,7 +7,6 @@ repeated or broken off at any time. What cannot be read leaves what was known.
 import datetime as dt
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -19,9 +18,11 @@ from django.utils.translation import gettext as _
 from audiences import identity, jobs
 from audiences.days import ONE, day_of
 from audiences.models import Job
+from channels import fetching
 from channels.accounts import adapter_for
 from channels.adapters import adapter_class
 from channels.adapters.base import AdapterError, RosterReader
+from channels.fetching import Kind
 from channels.models import Channel, Employee
 from channels.queries import employees as queries
 
@@ -52,12 +53,8 @@ class Synced:
 
 def sync_all(now: dt.datetime) -> dict[int, Synced]:
     """Every active channel with a roster."""
-    done = {}
-    for channel in Channel.objects.filter(state=Channel.State.ACTIVE).select_related("brand").order_by("pk"):
-        with suppress(LookupError):
-            if "roster" in adapter_class(channel.adapter).verbs():
-                done[channel.pk] = sync(channel, now)
-    return done
+    found = Channel.objects.filter(state=Channel.State.ACTIVE).select_related("brand").order_by("pk")
+    return {channel.pk: sync(channel, now) for channel in found if Kind.EMPLOYEES in fetching.kinds(channel)}
 
 
 def run(job: Job) -> Mapping[str, Any]:
@@ -89,6 +86,10 @@ def sync(channel: Channel, now: dt.datetime) -> Synced:
         if connection.is_usable():
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [SYNC_LOCK, channel.pk])
+    if done.errors:
+        fetching.failed(Kind.EMPLOYEES, channel, " ".join(dict.fromkeys(done.errors)), now)
+    else:
+        fetching.succeeded(Kind.EMPLOYEES, channel, now)
     for text in done.errors:
         log.warning("employees of channel %s: %s", channel.pk, text)
     return done

@@ -125,6 +125,7 @@ class ChannelForm(forms.ModelForm[Channel]):
             "rate_per_second",
             "daily_capacity",
         )
+        labels = {"brand": _("Brand")}  # noqa: RUF012
         help_texts = {  # noqa: RUF012
             "name": _("As people know it here, such as “SMS, Shop A”."),
             "unit_price": _(

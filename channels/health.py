@@ -1,16 +1,23 @@
-"""How a channel fares: throughput and errors of the last day, what waits, when it last heard something."""
+"""How a channel fares: throughput and errors of the last day, what waits, when it last heard something, and how
+fetching from its provider goes."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
+from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
-from channels.models import Channel, ChannelCapacity
+from channels import daily_reports, fetching
+from channels.models import Channel, ChannelCapacity, ChannelFetch
 from channels.queries import health as queries
+from channels.registers import due_messages
 
 DAY = timedelta(hours=24)
+LATE = timedelta(hours=3)
+"""What is fetched every hour and fails for so long needs somebody; so does somebody who is still in an audience."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +34,10 @@ class Health:
     last_event: datetime | None = None
     waiting: int = 0
     set_aside: int = 0
+    to_take_out: int = 0  # of audiences on platforms, since permission ended
+    to_take_out_since: datetime | None = None
+    failing: Sequence[ChannelFetch] = ()  # what could not be fetched for some time
+    now: datetime | None = None
 
     @property
     def handed_over(self) -> int:
@@ -51,6 +62,20 @@ class Health:
             )
         if self.channel.last_check and not self.channel.last_check.get("ok"):
             told.append(_("The connection test failed."))
+        if self._taking_out_is_late:
+            told.append(
+                ngettext(
+                    "%(n)d person waits to be taken out of the platform's audiences, since %(since)s.",
+                    "%(n)d people wait to be taken out of the platform's audiences, since %(since)s.",
+                    self.to_take_out,
+                )
+                % {"n": self.to_take_out, "since": _moment(self.to_take_out_since)}
+            )
+        told += [
+            _("%(what)s cannot be fetched since %(since)s: %(error)s")
+            % {"what": row.get_kind_display(), "since": _moment(row.failing_since), "error": row.error}
+            for row in self.failing
+        ]
         if self.set_aside:
             told.append(_("%(n)d events are set aside.") % {"n": self.set_aside})
         if self.bad_signatures:
@@ -58,6 +83,16 @@ class Health:
         if self.failed_share is not None and self.failed_share > 0.2 and self.failed >= 5:
             told.append(_("More than a fifth is not taken."))
         return told
+
+    @property
+    def _taking_out_is_late(self) -> bool:
+        if self.to_take_out_since is None or self.now is None:
+            return False
+        return self.channel.state == Channel.State.STOPPED or self.to_take_out_since < self.now - LATE
+
+
+def _moment(at: datetime | None) -> str:
+    return timezone.localtime(at).strftime("%Y-%m-%d %H:%M") if at else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +105,6 @@ class Span:
     @property
     def chart(self) -> dict[str, Any]:
         """An ECharts option."""
-        from django.utils import timezone
-
         return {
             "tooltip": {"trigger": "axis"},
             "grid": {"left": 48, "right": 8, "top": 24, "bottom": 24},
@@ -99,9 +132,68 @@ class Span:
 
 
 def of_channels(channels: Sequence[Channel], now: datetime) -> list[Health]:
-    """In the order given, in one query."""
-    rows = {row[0]: row[1:] for row in queries.summary([channel.pk for channel in channels], now - DAY)}
-    return [Health(channel, *rows.get(channel.pk, ())) for channel in channels]
+    """In the order given, in two queries."""
+    ids = [channel.pk for channel in channels]
+    rows = {row[0]: row[1:] for row in queries.summary(ids, now - DAY)}
+    failing: dict[int, list[ChannelFetch]] = {}
+    for row in ChannelFetch.objects.filter(channel__in=ids, failing_since__lte=now - LATE).order_by("kind"):
+        failing.setdefault(row.channel_id, []).append(row)
+    found = [Health(channel, *rows.get(channel.pk, ())) for channel in channels]
+    return [
+        replace(
+            one,
+            failing=failing.get(one.channel.pk, ()) if one.channel.state == Channel.State.ACTIVE else (),
+            now=now,
+        )
+        for one in found
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Queues:
+    """What waits at a channel, each with how many and since when the oldest does."""
+
+    messages: tuple[int, datetime | None]
+    to_add: tuple[int, datetime | None]
+    to_take_out: tuple[int, datetime | None]
+    inbox: int
+    has_audiences: bool
+
+
+def queues(health: Health, now: datetime) -> Queues:
+    """Counted now; for one channel at a time."""
+    channel = health.channel
+    told = [due for source in due_messages for due in source([channel.pk], now)]
+    return Queues(
+        messages=(
+            sum(due.messages for due in told),
+            min((due.since for due in told if due.since), default=None),
+        ),
+        to_add=queries.to_add(channel.pk),
+        to_take_out=(health.to_take_out, health.to_take_out_since),
+        inbox=health.waiting,
+        has_audiences=channel.audiences.exists(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """How one kind of fetching fares."""
+
+    kind: str
+    label: str
+    row: ChannelFetch | None  # None: never tried
+    missed: Sequence[daily_reports.Missed] = ()
+
+
+def fetches(channel: Channel) -> list[Fetched]:
+    """Each kind that is fetched from the channel's provider."""
+    rows: Mapping[str, ChannelFetch] = {row.kind: row for row in channel.fetches.all()}
+    labels = dict(ChannelFetch.Kind.choices)
+    return [
+        Fetched(kind, str(labels[kind]), row := rows.get(kind), daily_reports.missed(row) if row else ())
+        for kind in fetching.kinds(channel)
+    ]
 
 
 def last_day(channel: Channel, now: datetime) -> Span:

@@ -137,6 +137,11 @@ KEYS: dict[str, Key] = {
         gettext_lazy("Figures of a day settle later: this many days are fetched each time."),
         "integer",
     ),
+    "report_reach_days": Key(
+        gettext_lazy("Days back for which reports are given"),
+        gettext_lazy("After a long stop, days missed are fetched as far back as this. Without a rule: 180."),
+        "integer",
+    ),
 }
 
 DAYS_IN_MONTH = "days_in_month"

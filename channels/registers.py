@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -47,7 +47,20 @@ class FlightBudget:
     expected: Decimal
 
 
+@dataclass(frozen=True, slots=True)
+class DueMessages:
+    """Messages of a channel that are due and were not handed over yet, and since when the oldest is due."""
+
+    channel_id: int
+    messages: int
+    since: datetime | None
+
+
 own_use: Register[Callable[[Mapping[int, date]], Sequence[OwnUse]]] = Register("source of own use")
 """Called with channel → first day wanted."""
 flight_budgets: Register[Callable[[date], Sequence[FlightBudget]]] = Register("source of flight budgets")
 """Called with the day at whose end the budgets are looked at."""
+due_messages: Register[Callable[[Sequence[int], datetime], Sequence[DueMessages]]] = Register(
+    "source of due messages"
+)
+"""Called with channels and the present; names only channels where something waits."""

@@ -8,7 +8,7 @@ State = Channel.State
 
 
 def pause(channel: Channel, reason: str = "") -> bool:
-    """Nothing more is handed over; what comes in is still stored."""
+    """Nothing more is handed over; what comes in is still stored, and who must leave an audience is taken out."""
     return _move(channel, {State.ACTIVE, State.STOPPED}, State.PAUSED, reason)
 
 

@@ -14,7 +14,7 @@ from django.db import connection
 
 from audiences.days import ONE, begins, day_of
 from audiences.models import Identity
-from campaigns import broadcast_work, broadcasts, employee_tasks, lifecycle, responses, tasks
+from campaigns import broadcast_work, broadcasts, channel_pauses, employee_tasks, lifecycle, responses, tasks
 from campaigns.models import (
     Broadcast,
     BroadcastGroup,
@@ -353,6 +353,19 @@ def test_a_pause_takes_the_tasks_back_and_resuming_asks_anew(
     assert broadcast_work.work(NOW + 2 * MINUTE) == 2
     broadcast_work.work(NOW + 3 * MINUTE)
     assert confirm(running, post)
+
+
+def test_a_channel_paused_within_its_campaign_takes_the_tasks_back_and_asks_anew(
+    running: Sandbox, campaign: Campaign, channel: Channel, make_user: Any
+) -> None:
+    post = planned(campaign, make_user)
+    broadcast_work.work(NOW)
+    channel_pauses.pause(campaign, channel.pk, NOW)
+    broadcast_work.work(NOW + MINUTE)
+    assert stands(post) == {"staff0": "planned", "staff1": "planned"}
+    assert broadcast_work.work(NOW + MINUTE) == 0
+    channel_pauses.resume(campaign, channel.pk)
+    assert broadcast_work.work(NOW + 2 * MINUTE) == 2
 
 
 def test_a_stop_ends_the_post(running: Sandbox, campaign: Campaign, make_user: Any) -> None:

@@ -220,6 +220,49 @@ def test_permission_withdrawn_between_claim_and_push_is_seen(
     assert Platform.held == {phone(2)}
 
 
+@pytest.mark.parametrize("state", ["paused", "archived"])
+def test_who_opted_out_was_erased_or_left_is_taken_out_of_a_paused_channel_and_nobody_is_added(
+    audience: PlatformAudience, state: str
+) -> None:
+    stays, opts_out, erased, left, comes = (person(n) for n in range(1, 6))
+    audience_sync.want(audience.pk, [one.pk for one in (stays, opts_out, erased, left)], NOW)
+    audience_sync.sync(audience.pk, NOW)
+    Channel.objects.filter(pk=audience.channel_id).update(state=state)
+    audience_sync.want(audience.pk, [comes.pk], NOW)
+    assert audience_sync.waiting(NOW) == []  # somebody to add is no reason to call
+    consent.opt_out(opts_out.pk, "", None, "asked", "call", NOW)
+    erase(erased.pk, requested_by="test", now=NOW)
+    audience_sync.unwant(audience.pk, [left.pk], NOW)
+    assert audience_sync.sweep(NOW) == 1
+    assert audience_sync.waiting(NOW) == [audience.pk]
+    done = audience_sync.sync(audience.pk, NOW)
+    assert (done.removed, done.added, done.error) == (3, 0, "")
+    assert Platform.held == {phone(1)}
+    assert audience_sync.waiting(NOW) == []
+    Channel.objects.filter(pk=audience.channel_id).update(state="active")
+    assert audience_sync.sync(audience.pk, NOW).added == 1
+
+
+def test_a_paused_channel_whose_account_is_refused_stays_paused_and_is_asked_again_later(
+    audience: PlatformAudience,
+) -> None:
+    people = [person(1), person(2)]
+    audience_sync.want(audience.pk, [one.pk for one in people], NOW)
+    audience_sync.sync(audience.pk, NOW)
+    Channel.objects.filter(pk=audience.channel_id).update(state="paused")
+    audience_sync.unwant(audience.pk, [people[0].pk], NOW)
+    erase(people[1].pk, requested_by="test", now=NOW)
+    Platform.errors.append(AdapterError("token expired", stops_channel=True))
+    assert audience_sync.sync(audience.pk, NOW).error == "token expired"
+    audience.channel.refresh_from_db()
+    assert audience.channel.state == "paused"
+    assert audience_sync.waiting(NOW + timedelta(minutes=5)) == []
+    later = NOW + audience_sync.REST + timedelta(seconds=1)
+    assert audience_sync.waiting(later) == [audience.pk]
+    assert audience_sync.sync(audience.pk, later).removed == 2
+    assert Platform.held == set()
+
+
 def test_an_erased_person_is_taken_out_though_the_name_is_gone(audience: PlatformAudience) -> None:
     one, two = person(1), person(2)
     audience_sync.want(audience.pk, [one.pk, two.pk], NOW)

@@ -25,6 +25,11 @@ OUTSIDE = (
 )  # other programs' variables
 
 
+PROVEN = re.compile(
+    r"\*\*(Proven against a foreign peer|(Proven )?only against our sandbox|No far side)\b[^*]*\*\*", re.I
+)
+
+
 def text(path: str) -> str:
     return (ROOT / path).read_text("utf-8")
 
@@ -126,6 +131,9 @@ def test_every_adapter_has_a_page_that_names_each_of_its_settings() -> None:
             continue  # a test's own, added to this process
         page = ROOT / "docs" / "adapters" / f"{name}.md"
         assert page.exists(), f"docs/adapters/{name}.md is missing"
+        assert re.search(PROVEN, page.read_text("utf-8")), (
+            f"{page.name} does not say in bold what it is proven against"
+        )
         words = page.read_text("utf-8")
         for setting in adapter.settings:
             assert f"`{setting.name}`" in words, f"{page.name} does not tell of {setting.name}"

@@ -1,5 +1,6 @@
 """Asking providers: who is paused is asked all the same, and what breaks on one channel holds no other."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -7,8 +8,8 @@ from django.utils import timezone
 
 from audiences.vocabulary import ResponseKind
 from campaigns import polling
-from channels.adapters.base import Inbound
-from channels.models import Channel, InboxEvent
+from channels.adapters.base import AdapterError, Inbound
+from channels.models import Channel, ChannelFetch, InboxEvent
 from tests.channel_rows import make_channel
 from tests.wire import Wire, install
 
@@ -38,8 +39,31 @@ def test_an_opt_out_on_a_paused_channel_is_heard() -> None:
 
 
 def test_a_channel_that_breaks_is_logged_and_does_not_keep_the_next_from_being_asked(caplog: Any) -> None:
-    make_channel(install(Wire(poll=odd)).name, "sms")
+    breaks = make_channel(install(Wire(poll=odd)).name, "sms")
     later = asked()
     assert polling.poll_all() == 1
     assert InboxEvent.objects.get().channel_id == later.pk
     assert "an answer nobody foresaw" in caplog.text
+    assert ChannelFetch.objects.get(channel=breaks).error == "IndexError: an answer nobody foresaw"
+
+
+def test_how_asking_fares_is_kept_for_the_channels_page_and_written_once_in_a_while() -> None:
+    now = timezone.now()
+    answers: list[Any] = [[], [], AdapterError("the session is over", retryable=True), []]
+
+    def answer(_references: list[str]) -> list[Inbound]:
+        told = answers.pop(0)
+        if isinstance(told, Exception):
+            raise told
+        return told  # type: ignore[no-any-return]
+
+    channel = make_channel(install(Wire(poll=answer)).name, "sms")
+    polling.poll(channel, now)
+    polling.poll(channel, now + timedelta(seconds=10))
+    row = ChannelFetch.objects.get(channel=channel, kind="events")
+    assert (row.succeeded_at, row.error) == (now, "")
+    polling.poll(channel, now + timedelta(seconds=20))
+    polling.poll(channel, now + timedelta(seconds=30))
+    row.refresh_from_db()
+    assert (row.succeeded_at, row.failing_since) == (now + timedelta(seconds=30), None)
+    assert (row.failed_at, row.error) == (now + timedelta(seconds=20), "the session is over")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.db.models import QuerySet
@@ -21,12 +21,24 @@ from audiences.access import ANYBODY, Role, RolePermission
 from audiences.api.jobs import JobSerializer
 from audiences.brands import default_brand
 from audiences.models import Job
-from campaigns import approvals, definition, differences, lifecycle, lifecycle_jobs, readiness, versions
+from campaigns import (
+    approvals,
+    channel_pauses,
+    definition,
+    differences,
+    lifecycle,
+    lifecycle_jobs,
+    readiness,
+    versions,
+)
 from campaigns.api.documents import DocumentSerializer, plain
 from campaigns.models import Approval, Campaign, CampaignVersion
 from campaigns.vocabulary import CampaignState
 
 RUNNERS = (Role.MARKETER, Role.APPROVER)
+
+
+V = TypeVar("V", bound=APIView)
 
 
 class Conflict(APIException):
@@ -245,7 +257,7 @@ class Step(Guarded, APIView):
         raise NotImplementedError
 
 
-def _step(name: str, request: Any) -> Callable[[type[Step]], type[Step]]:
+def _step(name: str, request: Any) -> Callable[[type[V]], type[V]]:
     told = extend_schema(
         operation_id=f"campaigns_{name}", request=request, responses={200: CampaignSerializer, **REFUSED}
     )
@@ -313,6 +325,37 @@ class Resume(Step):
 
     def take(self, campaign: Campaign, user: Any, entered: dict[str, Any]) -> None:
         lifecycle.resume(campaign, user, timezone.now())
+
+
+class ChannelStep(Guarded, APIView):
+    """One channel of a running campaign, while the others go on. Answers with the campaign as it is afterwards."""
+
+    write_roles = RUNNERS
+
+    def post(self, request: Request, pk: int, channel: int) -> Response:
+        campaign = _find(pk)
+        get_object_or_404(campaign.channel_plans, channel_id=channel)
+        _do(lambda: self.take(campaign, channel))
+        return Response(CampaignSerializer(_find(pk)).data)
+
+    def take(self, campaign: Campaign, channel: int) -> None:
+        raise NotImplementedError
+
+
+@_step("pause_channel", NothingSerializer)
+class PauseChannel(ChannelStep):
+    """Hold one channel of the campaign from the next claim on."""
+
+    def take(self, campaign: Campaign, channel: int) -> None:
+        channel_pauses.pause(campaign, channel, timezone.now())
+
+
+@_step("resume_channel", NothingSerializer)
+class ResumeChannel(ChannelStep):
+    """Let one channel go on with what is not overdue."""
+
+    def take(self, campaign: Campaign, channel: int) -> None:
+        channel_pauses.resume(campaign, channel)
 
 
 @_step("stop", ReasonSerializer)

@@ -176,6 +176,7 @@ class ChannelProgressSerializer(serializers.Serializer[Any]):
     changed = serializers.IntegerField()
     cost = serializers.DecimalField(max_digits=20, decimal_places=6)
     gaps = serializers.DictField(child=serializers.IntegerField())
+    paused_at = serializers.DateTimeField(allow_null=True, help_text="Paused in this campaign since.")
 
 
 class ProgressSerializer(serializers.Serializer[Any]):

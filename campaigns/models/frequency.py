@@ -31,7 +31,7 @@ class ChannelPlan(models.Model):
     message = models.ForeignKey(
         "campaigns.Message", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
     )
-    paused_at = models.DateTimeField(null=True, blank=True)
+    paused_at = models.DateTimeField(_("paused since"), null=True, blank=True)  # by campaigns.channel_pauses
 
     class Meta:
         ordering = ("position", "id")

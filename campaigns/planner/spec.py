@@ -17,7 +17,7 @@ from audiences.models import Segment
 from audiences.vocabulary import Purpose, Stage
 from campaigns import cadence as cadences
 from campaigns import content, definition, rounds
-from campaigns.models import Campaign, ChannelPlan, Round
+from campaigns.models import Campaign, Round
 from campaigns.planner.errors import PlanError
 from campaigns.queries.plan import Approved, Committed, Place
 from campaigns.rounds import RoundSpan
@@ -195,11 +195,6 @@ def _channels(campaign: Campaign, document: Mapping[str, Any]) -> tuple[PlannedC
     """The channels that reach persons: a placement (a keyword, a KOL's post) has no person-level touches."""
     used = {cell["channel"] for cell in document["matrix"] if cell["touches"]}
     known = Channel.objects.select_related("brand").in_bulk(used)
-    paused = set(
-        ChannelPlan.objects.filter(campaign=campaign, paused_at__isnull=False).values_list(
-            "channel_id", flat=True
-        )
-    )
     found = []
     for entry in document["channels"]:
         channel = known.get(entry["channel"])
@@ -222,8 +217,8 @@ def _channels(campaign: Campaign, document: Mapping[str, Any]) -> tuple[PlannedC
                 brand_id=channel.brand_id,
                 channel=channel,
                 purpose=Purpose.UPLOAD if pushed else Purpose.CONTACT,
-                stopped=channel.state in (Channel.State.STOPPED, Channel.State.ARCHIVED)
-                or channel.pk in paused,
+                # What is only paused is planned: it waits, and goes once it is resumed.
+                stopped=channel.state in (Channel.State.STOPPED, Channel.State.ARCHIVED),
                 wants_words=channel.medium in content.WITH_WORDS and channel.adapter != "manual",
                 message_version_id=message.get("version_id"),
                 budget=definition.as_amount(entry["budget"]),

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from audiences.access import ANYBODY, needs
 from audiences.models import Job
-from campaigns import changes, lifecycle, offers, progress
+from campaigns import changes, channel_pauses, lifecycle, offers, progress
 from campaigns.models import Campaign
 from campaigns.views import frame
 
@@ -49,6 +49,7 @@ def _progress(campaign: Campaign) -> dict[str, Any]:
     return {
         "progress": found,
         "totals": found.totals,
+        "channels_pausable": campaign.state in channel_pauses.PAUSABLE,
         "every": SELDOM if found.totals["planned"] > MANY else OFTEN,
         "manual": [
             {
@@ -78,7 +79,7 @@ def receipts_url() -> str:
     return ""
 
 
-def _run(request: HttpRequest, pk: int, change: Callable[[Campaign], None], done: str) -> HttpResponse:
+def _run(request: HttpRequest, pk: int, change: Callable[[Campaign], object], done: str) -> HttpResponse:
     try:
         change(frame.find(pk))
     except lifecycle.IllegalTransition as error:
@@ -110,6 +111,30 @@ def resume(request: HttpRequest, pk: int) -> HttpResponse:
         pk,
         lambda campaign: lifecycle.resume(campaign, request.user, timezone.now()),  # type: ignore[arg-type]
         _("Running again. What became overdue meanwhile is told as a gap and not sent late."),
+    )
+
+
+@needs(*frame.RUNNERS)
+@require_POST
+def pause_channel(request: HttpRequest, pk: int, channel_pk: int) -> HttpResponse:
+    """Holds one channel of the campaign; the others go on."""
+    return _run(
+        request,
+        pk,
+        lambda campaign: channel_pauses.pause(campaign, channel_pk, timezone.now()),
+        _("The channel is paused in this campaign; the others go on."),
+    )
+
+
+@needs(*frame.RUNNERS)
+@require_POST
+def resume_channel(request: HttpRequest, pk: int, channel_pk: int) -> HttpResponse:
+    """Goes on with what is not overdue."""
+    return _run(
+        request,
+        pk,
+        lambda campaign: channel_pauses.resume(campaign, channel_pk),
+        _("The channel goes on. What became overdue meanwhile moves to the next day or is told as a gap."),
     )
 
 

@@ -115,11 +115,13 @@ def _put(request: HttpRequest, campaign_id: int, channel_id: int, message: Messa
 
 
 class WordsForm(forms.Form):
-    name = forms.CharField(max_length=40)
-    weight = forms.DecimalField(min_value=0, max_value=1, max_digits=5, decimal_places=4)
-    subject = forms.CharField(max_length=254, required=False, strip=True)
-    text = forms.CharField(required=False, strip=False, max_length=100_000)
-    html = forms.CharField(required=False, strip=False, max_length=1_000_000)
+    name = forms.CharField(label=gettext_lazy("Name"), max_length=40)
+    weight = forms.DecimalField(
+        label=gettext_lazy("Weight"), min_value=0, max_value=1, max_digits=5, decimal_places=4
+    )
+    subject = forms.CharField(label=gettext_lazy("Subject"), max_length=254, required=False, strip=True)
+    text = forms.CharField(label=gettext_lazy("Text"), required=False, strip=False, max_length=100_000)
+    html = forms.CharField(label=gettext_lazy("HTML"), required=False, strip=False, max_length=1_000_000)
 
 
 @needs(*ANYBODY, write=frame.EDITORS)

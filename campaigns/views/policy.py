@@ -38,6 +38,7 @@ class PressureRuleForm(forms.ModelForm[PressureRule]):
     class Meta:
         model = PressureRule
         fields = ("name", "touches", "medium", "channel", "brand", "active")
+        labels = {"channel": gettext_lazy("Channel"), "brand": gettext_lazy("Brand")}  # noqa: RUF012
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)

@@ -17,7 +17,7 @@ from audiences.access import ANYBODY, Role, RolePermission
 from audiences.models import Brand
 from channels import accounts, health, states
 from channels.adapters import adapter_class, all_adapters
-from channels.models import Channel, ChannelCapacity
+from channels.models import Channel, ChannelCapacity, ChannelFetch
 
 
 class Guarded:
@@ -206,6 +206,25 @@ class State(Guarded, APIView):
         return Response({"state": channel.state})
 
 
+class MissedSerializer(serializers.Serializer[Any]):
+    first = serializers.DateField()
+    last = serializers.DateField()
+    why = serializers.CharField(help_text="Empty: further back than the platform gives.")
+
+
+class FetchSerializer(serializers.Serializer[Any]):
+    """How one kind of fetching from the provider fares."""
+
+    kind = serializers.ChoiceField(choices=ChannelFetch.Kind.choices)
+    succeeded_at = serializers.DateTimeField(allow_null=True)
+    failed_at = serializers.DateTimeField(allow_null=True)
+    failing_since = serializers.DateTimeField(
+        allow_null=True, help_text="Null: the last attempt did not fail."
+    )
+    error = serializers.CharField(help_text="Of the last failure, in the provider's words.")
+    missed = MissedSerializer(many=True)
+
+
 class HealthSerializer(serializers.Serializer[Any]):
     """Of the last 24 hours."""
 
@@ -218,8 +237,23 @@ class HealthSerializer(serializers.Serializer[Any]):
     last_event = serializers.DateTimeField(allow_null=True)
     waiting = serializers.IntegerField(help_text="Events in the inbox, not drained yet.")
     set_aside = serializers.IntegerField()
+    messages_due = serializers.IntegerField(help_text="Due and not handed over yet.")
+    messages_due_since = serializers.DateTimeField(allow_null=True)
+    to_add = serializers.IntegerField(help_text="People the platform's audiences do not hold yet.")
+    to_take_out = serializers.IntegerField(help_text="People the platform's audiences hold and must not.")
+    to_take_out_since = serializers.DateTimeField(allow_null=True)
+    fetches = FetchSerializer(many=True)
     troubles = serializers.ListField(child=serializers.CharField())
     causes = serializers.DictField(child=serializers.IntegerField())
+
+
+def _fetched(one: health.Fetched) -> dict[str, Any]:
+    row = one.row or ChannelFetch(kind=one.kind)
+    names = ("succeeded_at", "failed_at", "failing_since", "error")
+    return {name: getattr(row, name) for name in names} | {
+        "kind": one.kind,
+        "missed": [{"first": span.first, "last": span.last, "why": span.why} for span in one.missed],
+    }
 
 
 class HealthView(Guarded, APIView):
@@ -229,6 +263,7 @@ class HealthView(Guarded, APIView):
     def get(self, request: Request, pk: int) -> Response:
         channel, now = get_object_or_404(Channel, pk=pk), timezone.now()
         (found,) = health.of_channels([channel], now)
+        queues = health.queues(found, now)
         names = (
             "accepted",
             "held",
@@ -239,10 +274,16 @@ class HealthView(Guarded, APIView):
             "last_event",
             "waiting",
             "set_aside",
+            "to_take_out",
+            "to_take_out_since",
             "troubles",
         )
         told = {name: getattr(found, name) for name in names} | {
-            "causes": dict(health.last_day(channel, now).causes)
+            "causes": dict(health.last_day(channel, now).causes),
+            "messages_due": queues.messages[0],
+            "messages_due_since": queues.messages[1],
+            "to_add": queues.to_add[0],
+            "fetches": [_fetched(one) for one in health.fetches(channel)],
         }
         return Response(HealthSerializer(told).data)
 

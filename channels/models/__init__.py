@@ -9,6 +9,7 @@ from channels.models.channel import (
     PlatformRule,
 )
 from channels.models.employee import CustomerGroup, EmployeeDay
+from channels.models.fetch import ChannelFetch
 from channels.models.inbox import InboxEvent, Link
 from channels.models.kol import KolAccount, KolPlacement
 from channels.models.platform import (
@@ -26,6 +27,7 @@ __all__ = [
     "ChannelCalls",
     "ChannelCapacity",
     "ChannelCount",
+    "ChannelFetch",
     "ChannelThrottle",
     "CustomerGroup",
     "DailyReport",

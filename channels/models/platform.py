@@ -64,6 +64,12 @@ class PlatformAudienceMember(models.Model):
                 name="audience_member_differs",
                 condition=~models.Q(wanted=models.F("held")),
             ),
+            # Who is to be taken out: few, and counted on every list of channels.
+            models.Index(
+                fields=("audience", "changed_at"),
+                name="audience_member_to_go",
+                condition=models.Q(held=True, wanted=False),
+            ),
         )
 
     def __str__(self) -> str:

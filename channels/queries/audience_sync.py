@@ -93,12 +93,17 @@ FROM channels_platformaudiencemember WHERE audience_id = %(audience)s
 
 WAITING = """
 SELECT audience.id FROM channels_platformaudience audience
-JOIN channels_channel channel ON channel.id = audience.channel_id AND channel.state = 'active'
+JOIN channels_channel channel ON channel.id = audience.channel_id AND channel.state <> 'stopped'
 WHERE EXISTS (SELECT FROM channels_platformremoval removal WHERE removal.audience_id = audience.id
               AND (removal.lease_until IS NULL OR removal.lease_until < %(now)s))
    OR EXISTS (SELECT FROM channels_platformaudiencemember member WHERE member.audience_id = audience.id
-              AND member.wanted <> member.held AND (member.lease_until IS NULL OR member.lease_until < %(now)s))
+              AND member.wanted <> member.held AND (member.held OR channel.state = 'active')
+              AND (member.lease_until IS NULL OR member.lease_until < %(now)s))
 ORDER BY audience.id
+"""
+
+REST = """
+UPDATE channels_platformaudiencemember SET lease_until = %(until)s WHERE audience_id = %(audience)s AND held AND NOT wanted
 """
 
 MERGED_WANT = """
@@ -213,8 +218,13 @@ def counts(audience_id: int) -> tuple[int, int, int, int, int]:
 
 
 def waiting(now: datetime) -> list[int]:
-    """Audiences of active channels where something is to be done."""
+    """Audiences where something is to be done, and may be in their channel's state."""
     return [row[0] for row in _all(WAITING, now=now)]
+
+
+def rest(audience_id: int, until: datetime) -> int:
+    """Members to be taken out, not before ``until``."""
+    return _run(REST, audience=audience_id, until=until)
 
 
 def merged(absorbed_id: int, survivor_id: int, now: datetime) -> int:

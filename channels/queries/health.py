@@ -19,14 +19,27 @@ outcomes AS (
     FROM channels_channelcount
     WHERE hour >= %(since)s AND channel_id = ANY(%(channels)s)
     GROUP BY channel_id
+),
+to_go AS (
+    SELECT channel_id, sum(n) AS n, min(since) AS since FROM (
+        SELECT a.channel_id, count(*) AS n, min(m.changed_at) AS since
+        FROM channels_platformaudience a
+        JOIN channels_platformaudiencemember m ON m.audience_id = a.id AND m.held AND NOT m.wanted
+        WHERE a.channel_id = ANY(%(channels)s) GROUP BY a.channel_id
+        UNION ALL
+        SELECT a.channel_id, count(*), min(r.created_at)
+        FROM channels_platformaudience a JOIN channels_platformremoval r ON r.audience_id = a.id
+        WHERE a.channel_id = ANY(%(channels)s) GROUP BY a.channel_id
+    ) either GROUP BY channel_id
 )
 SELECT shown.id, coalesce(accepted, 0), coalesce(held, 0), coalesce(refused, 0), coalesce(throttled, 0),
        coalesce(unknown, 0), coalesce(bad_signatures, 0),
        (SELECT received_at FROM channels_inboxevent event WHERE event.channel_id = shown.id
         ORDER BY received_at DESC LIMIT 1),
        (SELECT count(*) FROM channels_inboxevent event WHERE event.channel_id = shown.id AND event.state = 'new'),
-       (SELECT count(*) FROM channels_inboxevent event WHERE event.channel_id = shown.id AND event.state = 'poison')
-FROM shown LEFT JOIN outcomes ON outcomes.channel_id = shown.id
+       (SELECT count(*) FROM channels_inboxevent event WHERE event.channel_id = shown.id AND event.state = 'poison'),
+       coalesce(to_go.n, 0), to_go.since
+FROM shown LEFT JOIN outcomes ON outcomes.channel_id = shown.id LEFT JOIN to_go ON to_go.channel_id = shown.id
 """
 
 HOURS = """
@@ -46,12 +59,28 @@ WHERE channel_id = %(channel)s AND hour >= %(since)s AND name NOT IN ('accepted'
 GROUP BY name ORDER BY sum(n) DESC, name LIMIT 20
 """
 
+TO_ADD = """
+SELECT count(*), min(m.changed_at)
+FROM channels_platformaudience a
+JOIN channels_platformaudiencemember m ON m.audience_id = a.id AND m.wanted <> m.held AND m.wanted
+WHERE a.channel_id = %(channel)s
+"""
+
 
 def summary(channel_ids: Sequence[int], since: datetime) -> list[tuple[Any, ...]]:
-    """One row a channel: what was handed over since, the last event, how many wait or are set aside."""
+    """One row a channel: what was handed over since, the last event, how many wait or are set aside, and who is to
+    be taken out of audiences, since when."""
     with connection.cursor() as cursor:
         cursor.execute(SUMMARY, {"channels": list(channel_ids), "since": since})
         return list(cursor.fetchall())
+
+
+def to_add(channel_id: int) -> tuple[int, datetime | None]:
+    """People wanted in audiences of a channel whom the platform does not hold, and since when."""
+    with connection.cursor() as cursor:
+        cursor.execute(TO_ADD, {"channel": channel_id})
+        n, since = cursor.fetchone()
+        return int(n), since
 
 
 def hours(channel_id: int, since: datetime, now: datetime) -> list[tuple[datetime, int, int]]:

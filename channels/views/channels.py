@@ -115,6 +115,8 @@ def _page(request: HttpRequest, channel: Channel, capacity: CapacityForm | None 
         "heard_ago": (now - found.last_event).total_seconds() if found.last_event else None,
         "inbox_query": f"?channel={channel.pk}",
         "day": health.last_day(channel, now),
+        "queues": health.queues(found, now),
+        "fetches": health.fetches(channel),
         "settings": [
             (setting.label, _shown(setting, channel)) for setting in adapter.settings if not setting.secret
         ],
