@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("campaigns", "0013_responses_have_only_the_indexes_that_are_read"),
+        ("campaigns", "0014_responses_of_one_load_stand_together"),
     ]
 
     operations = [
