@@ -90,6 +90,31 @@ KEYS: dict[str, Key] = {
         gettext_lazy("The sender's postal address stands in the message."),
         "boolean",
     ),
+    # Texts that a provider approves before they are sent
+    "template_links": Key(
+        gettext_lazy("Links in templates"),
+        gettext_lazy(
+            "“code”: the end of a link may be a variable, behind an address that stands in the template. “fixed”: no part "
+            "of a link may be a variable; it stands in the template whole, the same for everybody."
+        ),
+        "choice",
+        ("code", "fixed"),
+    ),
+    "template_characters": Key(
+        gettext_lazy("Longest value of a template's variable"),
+        gettext_lazy("Characters. A link's code has up to 35."),
+        "integer",
+    ),
+    "template_variables_apart": Key(
+        gettext_lazy("Words between variables"),
+        gettext_lazy("Two variables of a template may not stand side by side, and none may be alone."),
+        "boolean",
+    ),
+    "template_variables_once": Key(
+        gettext_lazy("Each variable once"),
+        gettext_lazy("A variable stands in a template only once."),
+        "boolean",
+    ),
     "marketing_forbidden": Key(
         gettext_lazy("No marketing"),
         gettext_lazy("Messages of this kind may not carry marketing."),
@@ -273,10 +298,10 @@ def check_message(
             )
         )
     found += _text_rules(channel, text, rules)
-    return [_with_source(violation, channel, country, on) for violation in found]
+    return [with_source(violation, channel, country, on) for violation in found]
 
 
-def _with_source(violation: Violation, channel: Channel, country: str, on: date) -> Violation:
+def with_source(violation: Violation, channel: Channel, country: str, on: date) -> Violation:
     """The row that is broken, named by its source; our own rules need none."""
     if violation.rule not in KEYS:
         return violation
