@@ -120,8 +120,10 @@ def made(reserved: Reserved, results: Sequence[Sent]) -> None:
 
 
 def settle(now: dt.datetime) -> int:
-    """Tasks whose messages are known to have gone out, or not: ended. Returns how many."""
+    """Tasks whose messages are known to have gone out, or not: ended. Returns how many. Those of lost calls that were
+    found get their names."""
     with transaction.atomic():
+        queries.name_found()
         return queries.settle(now, UNNAMED_FOR)
 
 

@@ -27,6 +27,13 @@ FROM campaigns_attempt a
 WHERE t.state = 'open' AND a.campaign_id = t.campaign_id AND a.id = t.attempt_id
   AND (a.state NOT IN ('held', 'recorded', 'unknown') OR (t.reference = '' AND t.made_at < %(now)s - %(unnamed)s))
 """
+# The answer to its call was lost, and the task was found since.
+FOUND = """
+UPDATE campaigns_employeetask t SET reference = split_part(a.reference, ':', 1)
+FROM campaigns_attempt a
+WHERE t.state = 'open' AND left(t.reference, 1) = '~' AND a.campaign_id = t.campaign_id AND a.id = t.attempt_id
+  AND a.state = 'held' AND left(a.reference, 1) <> '~'
+"""
 NOTE = """
 UPDATE campaigns_employeetask SET reminders = reminders + 1, reminded_at = %(now)s
 WHERE id = %(task)s AND state = 'open' AND reminded_at IS NOT DISTINCT FROM %(before)s::timestamptz
@@ -63,6 +70,11 @@ def name(rows: Sequence[tuple[int, str, int, int]]) -> int:
 def settle(now: datetime, unnamed: timedelta) -> int:
     """Open tasks whose attempts have ended."""
     return _run(SETTLE, {"now": now, "unnamed": unnamed})
+
+
+def name_found() -> int:
+    """Open tasks of lost calls that were found, called as the provider does."""
+    return _run(FOUND, {})
 
 
 def to_remind(channel_id: int, now: datetime, wait: timedelta, most: int) -> list[EmployeeTask]:

@@ -30,6 +30,7 @@ class Receipt(StrEnum):
     """What a later report says of an accepted, held or unknown attempt."""
 
     ACCEPTED = "accepted"
+    HELD = "held"  # an unknown one is a task that waits for a person; ``detail["reference"]`` names it from now on
     SENT = "sent"  # a held one went out, at ``occurred_at``
     DELIVERED = "delivered"
     BOUNCED = "bounced"  # known not to have reached the person; ``permanent`` tells whether ever
