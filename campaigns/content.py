@@ -71,6 +71,7 @@ class Problem:
     error: bool = True
     rule: str = ""
     source: str = ""  # of a platform's rule
+    since: date | None = None  # from when that rule holds
 
     @property
     def rule_label(self) -> Any:
@@ -365,8 +366,17 @@ def _problems_of_fields(where: str, part: str) -> list[Problem]:
     return found
 
 
-def check(version: MessageVersion, channel: Channel, on: date) -> list[Problem]:
-    """Everything that stands against a version on a channel on a day, variant by variant."""
+def check(version: MessageVersion, channel: Channel, on: date, until: date | None = None) -> list[Problem]:
+    """Everything that stands against a version on a channel, variant by variant: on a day, or by the rules of any day
+    from it ``until`` another, each problem once."""
+    found: dict[tuple[str, str, str, str], Problem] = {}
+    for day in platform_rules.ranges(channel, on, until or on):
+        for problem in _check(version, channel, day):
+            found.setdefault((problem.variant, problem.where, problem.rule, problem.text), problem)
+    return list(found.values())
+
+
+def _check(version: MessageVersion, channel: Channel, on: date) -> list[Problem]:
     found: list[Problem] = []
     variants = list(version.variants.order_by("number"))
     if not variants:
@@ -409,7 +419,13 @@ def check_words(
             continue  # said already
         if (violation.where, violation.rule) not in known:
             found.append(
-                Problem(violation.text, violation.where, rule=violation.rule, source=violation.source)
+                Problem(
+                    violation.text,
+                    violation.where,
+                    rule=violation.rule,
+                    source=violation.source,
+                    since=violation.since,
+                )
             )
     return [replace(problem, variant=variant) for problem in found]
 

@@ -6,7 +6,7 @@ equals the one that came into force last.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, time
+from datetime import date, time, timedelta
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -192,6 +192,18 @@ def rows_in_force(
     )
 
 
+def ranges(channel: Channel, first: date, last: date) -> list[date]:
+    """``first``, and every later day up to ``last`` from which other rules hold for a channel: between two of them the
+    rules stay the same."""
+    rows = PlatformRule.objects.filter(
+        _fitting(channel), medium=channel.medium, country__in={"", country_of(channel)}
+    )
+    days = {first}
+    for begins, ends in rows.values_list("valid_from", "valid_to"):
+        days |= {begins, ends + timedelta(days=1)} if ends else {begins}
+    return sorted(day for day in days if first <= day <= max(first, last))
+
+
 def in_force(channel: Channel, key: str, on: date) -> PlatformRule | None:
     """The row of a key that holds for a channel on a day, with its source."""
     rows = rows_in_force(channel.medium, key, channel=channel, country=country_of(channel), on=on)
@@ -242,7 +254,8 @@ class Violation:
     where: str  # subject, text, html, channel
     rule: str
     text: str
-    source: str = ""  # who says so, and since when we know
+    source: str = ""  # who says so
+    since: date | None = None  # from when the broken row holds
 
 
 TEXT_KEYS = (
@@ -306,7 +319,7 @@ def with_source(violation: Violation, channel: Channel, country: str, on: date) 
     if violation.rule not in KEYS:
         return violation
     row = rows_in_force(channel.medium, violation.rule, channel=channel, country=country, on=on)[0]
-    return replace(violation, source=row.source)
+    return replace(violation, source=row.source, since=row.valid_from)
 
 
 def is_for_notices(channel: Channel) -> bool:
