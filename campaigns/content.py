@@ -425,6 +425,7 @@ def check_words(
                     rule=violation.rule,
                     source=violation.source,
                     since=violation.since,
+                    error=violation.error,
                 )
             )
     return [replace(problem, variant=variant) for problem in found]

@@ -144,7 +144,11 @@ KEYS: dict[str, Key] = {
         gettext_lazy("Calls of the provider on one day, of one channel and over all workers."),
         "integer",
     ),
-    "reminders_a_day": Key(gettext_lazy("Reminders to an employee in 24 hours"), "", "integer"),
+    "reminders_a_day": Key(
+        gettext_lazy("Reminders of a task in 24 hours"),
+        gettext_lazy("To an employee who has not confirmed it yet; never more than three of a task in all."),
+        "integer",
+    ),
     # Audiences
     "recipients_a_call": Key(
         gettext_lazy("Recipients in one call"),
@@ -256,6 +260,7 @@ class Violation:
     text: str
     source: str = ""  # who says so
     since: date | None = None  # from when the broken row holds
+    error: bool = True  # forbids approval; else it is told
 
 
 TEXT_KEYS = (
@@ -271,6 +276,7 @@ TEXT_KEYS = (
     "longest_bytes",
     "subject_required",
     "postal_address_required",
+    "one_click_unsubscribe",
     "marketing_forbidden",
     "marketing_words",
 )
@@ -310,6 +316,18 @@ def check_message(
                 ),
             )
         )
+    if rules.get("one_click_unsubscribe") and channel.adapter == "email" and not _signs(channel):
+        found.append(
+            Violation(
+                "channel",
+                "one_click_unsubscribe",
+                _(
+                    "Its mail is not signed: mailbox providers pass over one-click unsubscribing, and may keep mail to many "
+                    "out. Enter the DKIM domain, selector and key in the channel's settings."
+                ),
+                error=False,
+            )
+        )
     found += _text_rules(channel, text, rules)
     return [with_source(violation, channel, country, on) for violation in found]
 
@@ -320,6 +338,12 @@ def with_source(violation: Violation, channel: Channel, country: str, on: date) 
         return violation
     row = rows_in_force(channel.medium, violation.rule, channel=channel, country=country, on=on)[0]
     return replace(violation, source=row.source, since=row.valid_from)
+
+
+def _signs(channel: Channel) -> bool:
+    """Whether a channel's mail is signed by DKIM, with its List-Unsubscribe headers (RFC 8058)."""
+    named = all(str(channel.settings.get(name) or "").strip() for name in ("dkim_domain", "dkim_selector"))
+    return named and bool((channel.credentials or {}).get("dkim_key"))
 
 
 def is_for_notices(channel: Channel) -> bool:

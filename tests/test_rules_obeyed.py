@@ -306,3 +306,23 @@ def test_nobody_of_a_state_with_shorter_hours_is_texted_after_them() -> None:
     waiting = Touch.objects.filter(customer_id__in=east)
     morning = dt.datetime(2026, 3, 3, 13, tzinfo=dt.UTC)  # 08:00 in New York
     assert set(waiting.values_list("deferred", "due_at")) == {("hours", morning)}
+
+
+# Email ---------------------------------------------------------------------------------------------
+
+
+def test_mail_that_is_not_signed_is_told_where_one_click_unsubscribing_is_a_rule() -> None:
+    channel = drafts.make_channel("email", adapter="email")
+    version = drafts.make_message("email")
+    (told,) = content.check(version, channel, TODAY)
+    assert (told.rule, told.error, told.source) == ("one_click_unsubscribe", False, "RFC 8058")
+    assert "DKIM" in told.text
+    row = rule("email", "one_click_unsubscribe", False, channel=channel)
+    assert content.check(version, channel, TODAY) == []
+    row.delete()
+    channel.settings |= {"dkim_domain": "brand.cn", "dkim_selector": "s1"}
+    channel.credentials = {"dkim_key": "-----BEGIN PRIVATE KEY-----"}
+    assert content.check(version, channel, TODAY) == []
+    assert content.check(version, drafts.make_channel("email"), TODAY) == [], (
+        "a list worked by hand has no headers"
+    )

@@ -77,8 +77,11 @@ def name_found() -> int:
     return _run(FOUND, {})
 
 
-def to_remind(channel_id: int, now: datetime, wait: timedelta, most: int) -> list[EmployeeTask]:
-    """Open tasks nobody was reminded of for ``wait``; three reminders of a task a day at most."""
+def to_remind(channel_id: int, now: datetime, wait: timedelta, most: int, a_day: int) -> list[EmployeeTask]:
+    """Open tasks nobody was reminded of for ``wait``; ``most`` reminders of a task in all, ``a_day`` in any 24 hours: after
+    the first so many, none while there was one in the last 24 hours."""
+    if a_day < 1:
+        return []
     found = EmployeeTask.objects.filter(channel_id=channel_id, state=EmployeeTask.State.OPEN).exclude(
         reference=""
     )
@@ -86,7 +89,8 @@ def to_remind(channel_id: int, now: datetime, wait: timedelta, most: int) -> lis
     return [
         task
         for task in found.order_by("made_at")[:500]
-        if task.reminded_at is None or task.reminded_at <= now - wait
+        if task.reminded_at is None
+        or task.reminded_at <= now - (wait if task.reminders < a_day else max(wait, timedelta(hours=24)))
     ]
 
 
