@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from campaigns import broadcasts
+from campaigns import broadcast_rules, broadcasts
 from campaigns.forms import LOCAL, from_local
 from campaigns.hours import zone_info
 from campaigns.models import Broadcast, ChannelPlan
@@ -77,8 +77,13 @@ class BroadcastForm(forms.Form):
         self.zone = plan.campaign.zone
         now = timezone.now()
         first = max(now, plan.campaign.starts_at or now)
+        first = broadcast_rules.next_permitted(plan.channel, self.zone, first)
         self.fields["due_at"].initial = first.astimezone(zone_info(self.zone)).strftime(LOCAL)
-        self.fields["due_at"].help_text = _("Time zone: %(zone)s") % {"zone": self.zone}
+        help_text = _("Time zone: %(zone)s") % {"zone": self.zone}
+        rule = broadcast_rules.hours_on(plan.channel, first.astimezone(zone_info(self.zone)).date())
+        if rule is not None:
+            help_text += ". " + _("Permitted %(hours)s.") % {"hours": broadcast_rules.told(rule)}
+        self.fields["due_at"].help_text = help_text
         if kind == Broadcast.Kind.GROUP:
             groups = [one.pk for one in broadcasts.groups_of(plan.channel)]
             found = CustomerGroup.objects.select_related("owner").filter(pk__in=groups)

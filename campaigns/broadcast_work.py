@@ -14,7 +14,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from audiences.days import day_of
 from audiences.vocabulary import ResponseKind
-from campaigns import broadcasts, polling
+from campaigns import broadcast_rules, broadcasts, polling
 from campaigns.models import Broadcast, BroadcastGroup, BroadcastTask, ChannelPlan, EmployeeTask
 from campaigns.queries import employee_tasks as day_queries
 from campaigns.vocabulary import CampaignState
@@ -81,7 +81,11 @@ def _ask(channel: Channel, maker: PostMaker, now: datetime) -> int:
         tasks__state=Task.PLANNED,
     ).exclude(_paused_in_plan("campaign", channel))  # fmt: skip
     done = 0
-    for post in due.distinct().order_by("due_at", "pk"):
+    for post in due.select_related("campaign", "channel").distinct().order_by("due_at", "pk"):
+        if later := broadcast_rules.moved(post, now):
+            # A rule that came since, or employees whose day was full until now: not at this hour.
+            broadcasts.move(post, later)
+            continue
         planned = list(post.tasks.filter(state=Task.PLANNED).order_by("pk"))
         # A group message is one task an employee; a Moments post one for all of them.
         calls = [[task] for task in planned] if post.kind == Kind.GROUP else [planned]

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from django.core.exceptions import ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import transaction
 from django.db.models import Count, Sum
 from django.utils.translation import gettext as _
@@ -18,6 +18,7 @@ from django.utils.translation import ngettext
 
 from audiences.contact_state import forms
 from audiences.vocabulary import permission_key
+from campaigns import broadcast_rules
 from campaigns.models import Broadcast, BroadcastGroup, BroadcastTask, Campaign, ChannelPlan
 from campaigns.queries import broadcasts as queries
 from campaigns.vocabulary import CampaignState
@@ -150,6 +151,7 @@ def plan(
         post.text = f"{post.text}\n{link_url(post.link.pk, campaign.pk, channel.pk, None, None)}".strip()
         post.save(update_fields=["link", "text"])
     _check_text(post.text, limits)
+    _check_rules(post)
     for employee, own in work:
         task = BroadcastTask.objects.create(broadcast=post, employee=employee)
         BroadcastGroup.objects.bulk_create(BroadcastGroup(task=task, group=group) for group in own)
@@ -226,6 +228,29 @@ def _check_text(text: str, limits: PostLimits) -> None:
         )
 
 
+def _check_rules(post: Broadcast) -> None:
+    """What the platform forbids, by field. Raises :class:`ValidationError`."""
+    found = broadcast_rules.refused(post.campaign, post.channel, post.text, post.due_at, post.until)
+    if found:
+        raise ValidationError({where or NON_FIELD_ERRORS: problems for where, problems in found.items()})
+
+
+def move(post: Broadcast, due_at: datetime) -> bool:
+    """Ask employees later, with as long to confirm as before; False where the campaign is over by then, or where some
+    were asked already: then the others are asked within the hours of its time."""
+    if post.tasks.exclude(state=TaskState.PLANNED).exists():
+        return False
+    try:
+        until = _until(post.campaign, post.channel, due_at)
+    except ValidationError:
+        return False
+    if until <= due_at:
+        return False
+    post.due_at, post.until = due_at, until
+    post.save(update_fields=["due_at", "until"])
+    return True
+
+
 def _locked(post: Broadcast) -> Broadcast:
     found = Broadcast.objects.select_for_update(of=("self",)).select_related("campaign", "channel")
     return found.get(pk=post.pk)
@@ -245,6 +270,7 @@ def approve(post: Broadcast, user: Any, now: datetime) -> Broadcast:
         raise ValidationError(_("Who planned a post does not approve it."))
     if post.until <= now:
         raise ValidationError(_("Its time is over: plan it anew."))
+    _check_rules(post)  # they may have changed since it was planned
     post.state, post.approved_by, post.approved_at = State.APPROVED, user, now
     post.save(update_fields=["state", "approved_by", "approved_at"])
     return post

@@ -1,9 +1,6 @@
-"""The words of messages: fields filled per person, links tracked, and checked before approval.
+"""The words of messages on their channels: fields filled per person, links tracked, and checked before approval.
 
-A field is ``{{name}}``, or ``{{name|friend}}`` with what stands in when the person has none. That is the
-whole language: there is no template engine, so nothing a marketer writes is ever executed, and a value that
-looks like a field is never read again. Values are escaped in HTML, percent-encoded inside an address, and
-freed of line breaks in a subject.
+How a field is written and made safe is in ``wording.py``; texts that a provider approved before in ``vendor_templates.py``.
 """
 
 import hashlib
@@ -12,19 +9,19 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from functools import lru_cache
-from html import escape
 from typing import Any
-from urllib.parse import quote
 
 from django.db import connection
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from audiences.vocabulary import Medium
+from campaigns import vendor_templates
 from campaigns.models import Message, MessageVariant, MessageVersion
+from campaigns.wording import ADDRESSES, FIELD, LINES, Part, Place, fields_used, parse, render
 from channels import links, platform_rules, sms_text
-from channels.accounts import personal_links
+from channels.accounts import personal_links, template_adapter
 from channels.models import Channel
 
 # Field → what it is called, what the preview shows, and what the editor offers to stand in.
@@ -42,18 +39,9 @@ OFFER_FIELDS: dict[str, tuple[Any, str]] = {
     "offer.until": (gettext_lazy("last day of the offer"), "2026-12-31"),
 }
 ATTRIBUTE = "attributes."  # {{attributes.colour|your colour}}: an attribute of the customer
-ADDRESSES = {
-    "unsubscribe": gettext_lazy("address where the person unsubscribes"),
-    "preferences": gettext_lazy("address where the person chooses media"),
-}
 
-_FIELD = re.compile(r"\{\{\s*([^\s{}|]+)\s*(?:\|([^{}]*))?\}\}")
 _STRAY = re.compile(r"\{\{|\}\}")
-_OPEN_ADDRESS = re.compile(r"""https?://[^\s"'<>]*$""", re.IGNORECASE)
 _BARE_ADDRESS = re.compile(r"""(?:href|src|action)\s*=\s*["']?\s*$""", re.IGNORECASE)
-# Control characters would break headers, links' marks and text protocols; line breaks may stay in a text.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u2028\u2029]")
-_LINES = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
 _SCRIPT = re.compile(
     r"<\s*(script|iframe|object|embed|form|meta|base|link)\b|\son[a-z]+\s*=|javascript:", re.IGNORECASE
 )
@@ -83,6 +71,7 @@ class Problem:
     error: bool = True
     rule: str = ""
     source: str = ""  # of a platform's rule
+    since: date | None = None  # from when that rule holds
 
     @property
     def rule_label(self) -> Any:
@@ -91,66 +80,8 @@ class Problem:
         return known.label if known else ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A field in a part: where it stands decides how its value is made safe."""
-
-    name: str
-    fallback: str
-    in_address: bool
-    source: str
-
-
-_Part = tuple["str | _Place", ...]
-
-
-@lru_cache(maxsize=2048)
-def _parse(text: str) -> _Part:
-    """Literal pieces and fields, in order."""
-    pieces: list[str | _Place] = []
-    end, address = 0, ""
-    for found in _FIELD.finditer(text):
-        literal = text[end : found.start()]
-        if literal:
-            pieces.append(literal)
-        # An address goes on through a field: https://x.cn/?a={{a}}&b={{b}}
-        address = (address + literal) if address and not re.search(r"""[\s"'<>]""", literal) else literal
-        open_address = _OPEN_ADDRESS.search(address)
-        address = open_address[0] if open_address else ""
-        pieces.append(_Place(found[1], (found[2] or "").strip(), bool(address), found[0]))
-        end = found.end()
-    if text[end:]:
-        pieces.append(text[end:])
-    return tuple(pieces)
-
-
-def fields_used(*texts: str) -> list[str]:
-    """Names of the fields in these texts, each once."""
-    return list(
-        dict.fromkeys(piece.name for text in texts for piece in _parse(text) if isinstance(piece, _Place))
-    )
-
-
-def _render(part: _Part, values: Mapping[str, Any], how: str) -> str:
-    """``how`` is subject, text or html."""
-    if len(part) == 1 and isinstance(part[0], str):
-        return part[0]
-    out = []
-    for piece in part:
-        if isinstance(piece, str):
-            out.append(piece)
-            continue
-        given = values.get(piece.name)
-        value = str(given).strip() if given not in (None, "") else piece.fallback
-        value = _LINES.sub(" ", value) if how == "subject" else _CONTROL.sub("", value)
-        if piece.in_address and piece.name not in ADDRESSES:
-            value = quote(value, safe="")
-        out.append(escape(value) if how == "html" else value)
-    return "".join(out)
-
-
 # Of a campaign: its links, the address to unsubscribe from (touch, customer), and subject, text and html in pieces.
-_Marked = tuple[links.Prepared, Callable[[int, int], str], _Part, _Part, _Part]
+_Marked = tuple[links.Prepared, Callable[[int, int], str], Part, Part, Part]
 
 
 @dataclass(slots=True)
@@ -166,10 +97,31 @@ class PreparedMessage:
     text: str
     html: str
     fields: tuple[str, ...]  # what ``fill`` wants to know of a person
-    parameters: tuple[str, ...] = ()  # fields of the text in order: variables of a provider's template
     pixel: bool = True
     personal: bool = True  # each person has links of their own
+    template_links: str = ""  # where the provider sends by template: how links stand in it
     _marked: dict[int | None, _Marked] = field(default_factory=dict)
+    _outlines: dict[int | None, vendor_templates.Outline] = field(default_factory=dict)
+
+    def _prepared(self, campaign_id: int | None) -> _Marked:
+        marked = self._marked.get(campaign_id)
+        if marked is None:
+            prepared = (
+                links.Prepared(
+                    campaign_id, self.channel_id, self.text, self.html
+                )  # they stand in it as written
+                if self.template_links == vendor_templates.FIXED
+                else links.prepare(campaign_id, self.channel_id, self.text, self.html, pixel=self.pixel)
+            )
+            subject_line = LINES.sub(" ", self.subject).strip()
+            marked = self._marked[campaign_id] = (
+                prepared,
+                links.unsubscribe_urls(self.channel_id, campaign_id),
+                parse(subject_line),
+                parse(prepared.text),
+                parse(prepared.html),
+            )
+        return marked
 
     def fill(
         self,
@@ -182,25 +134,16 @@ class PreparedMessage:
     ) -> tuple[str, str, str, str]:
         """(subject, text, html, unsubscribe address) for one person. Links are tracked to this touch, or, where
         equal messages must stay equal, to campaign, message and employee."""
-        marked = self._marked.get(campaign_id)
-        if marked is None:
-            prepared = links.prepare(campaign_id, self.channel_id, self.text, self.html, pixel=self.pixel)
-            subject_line = _LINES.sub(" ", self.subject).strip()
-            marked = self._marked[campaign_id] = (
-                prepared,
-                links.unsubscribe_urls(self.channel_id, campaign_id),
-                _parse(subject_line),
-                _parse(prepared.text),
-                _parse(prepared.html),
-            )
-        prepared, unsubscribe_url, subject_part, text_part, html_part = marked
+        prepared, unsubscribe_url, subject_part, text_part, html_part = self._prepared(campaign_id)
         unsubscribe = unsubscribe_url(touch_id, customer_id)
         known = dict(values)
         known["unsubscribe"] = unsubscribe
         if "preferences" in self.fields:
             known["preferences"] = links.preference_url(customer_id, self.channel_id, campaign_id, touch_id)
-        subject = _render(subject_part, known, "subject").strip()
-        text, html = _render(text_part, known, "text"), _render(html_part, known, "html")
+        subject = render(subject_part, known, "subject").strip()
+        if self.template_links:
+            return subject, self._templated(values, campaign_id, touch_id, customer_id)[0], "", unsubscribe
+        text, html = render(text_part, known, "text"), render(html_part, known, "html")
         if self.personal:
             text, html = prepared.fill(text, html, touch_id=touch_id, customer_id=customer_id)
         else:
@@ -209,13 +152,33 @@ class PreparedMessage:
             )
         return subject, text, html, unsubscribe
 
-    def variables(self, values: Mapping[str, Any]) -> dict[str, str]:
-        """Field → value of the text's fields, for providers that fill their own template."""
+    def variables(
+        self, values: Mapping[str, Any], *, campaign_id: int | None, touch_id: int, customer_id: int
+    ) -> dict[str, str]:
+        """Variable → value of the text's fields, and of its links, for providers that fill their own template."""
+        if self.template_links:
+            return self._templated(values, campaign_id, touch_id, customer_id)[1]
         return {
-            piece.name: _LINES.sub(" ", str(values.get(piece.name) or piece.fallback)).strip()
-            for piece in _parse(self.text)
-            if isinstance(piece, _Place) and piece.name not in ADDRESSES
+            piece.name: LINES.sub(" ", str(values.get(piece.name) or piece.fallback)).strip()
+            for piece in parse(self.text)
+            if isinstance(piece, Place) and piece.name not in ADDRESSES
         }
+
+    def _templated(
+        self, values: Mapping[str, Any], campaign_id: int | None, touch_id: int, customer_id: int
+    ) -> tuple[str, dict[str, str]]:
+        """(the text as the person will read it, variables) of an approved template."""
+        prepared = self._prepared(campaign_id)[0]
+        outlined = self._outlines.get(campaign_id)
+        if outlined is None:
+            outlined = self._outlines[campaign_id] = vendor_templates.outline(prepared.text)
+        who = (self.channel_id, campaign_id, touch_id, customer_id)
+        codes = vendor_templates.Codes(
+            lambda link_id: prepared.code(link_id, touch_id, customer_id),
+            lambda: links.unsubscribe_code(*who),
+            lambda: links.preference_code(*who),
+        )
+        return vendor_templates.filled(outlined, values, codes)
 
 
 def prepare(message_version_id: int, variant: int, channel: Channel) -> PreparedMessage:
@@ -233,8 +196,8 @@ def prepare(message_version_id: int, variant: int, channel: Channel) -> Prepared
         text=row.text,
         html=row.html,
         fields=tuple(fields_used(row.subject, row.text, row.html)),
-        parameters=tuple(name for name in fields_used(row.text) if name not in ADDRESSES),
         personal=personal_links(channel),
+        template_links=vendor_templates.links_of(channel, timezone.localdate()),
     )
 
 
@@ -310,11 +273,11 @@ def sample(name: str) -> str:
 
 def preview(subject: str, text: str, html: str) -> tuple[str, str, str]:
     """Subject, text and html with sample values; links stay as written."""
-    values = {name: sample(name) for name in fields_used(subject, text, html)}
+    values = _samples(subject, text, html)
     return (
-        _render(_parse(subject), values, "subject"),
-        _render(_parse(text), values, "text"),
-        _render(_parse(html), values, "html"),
+        render(parse(subject), values, "subject"),
+        render(parse(text), values, "text"),
+        render(parse(html), values, "html"),
     )
 
 
@@ -355,8 +318,8 @@ def problems_of_words(medium: str, subject: str, text: str, html: str) -> list[P
 
 def _problems_of_fields(where: str, part: str) -> list[Problem]:
     found = []
-    for piece in _parse(part):
-        if not isinstance(piece, _Place):
+    for piece in parse(part):
+        if not isinstance(piece, Place):
             continue
         if piece.name in OFFER_FIELDS:
             continue  # a person without an offer gets no message: nothing stands in
@@ -382,13 +345,13 @@ def _problems_of_fields(where: str, part: str) -> list[Problem]:
                     error=False,
                 )
             )
-    if _STRAY.search(_FIELD.sub("", part)):
+    if _STRAY.search(FIELD.sub("", part)):
         found.append(Problem(_("There is a “{{” or “}}” that belongs to no field."), where))
     if where == "html":
-        pieces = _parse(part)
+        pieces = parse(part)
         for before, piece in zip(pieces, pieces[1:], strict=False):
             if (
-                isinstance(piece, _Place)
+                isinstance(piece, Place)
                 and isinstance(before, str)
                 and piece.name not in ADDRESSES
                 and _BARE_ADDRESS.search(before)
@@ -403,15 +366,25 @@ def _problems_of_fields(where: str, part: str) -> list[Problem]:
     return found
 
 
-def check(version: MessageVersion, channel: Channel, on: date) -> list[Problem]:
-    """Everything that stands against a version on a channel on a day, variant by variant."""
+def check(version: MessageVersion, channel: Channel, on: date, until: date | None = None) -> list[Problem]:
+    """Everything that stands against a version on a channel, variant by variant: on a day, or by the rules of any day
+    from it ``until`` another, each problem once."""
+    found: dict[tuple[str, str, str, str], Problem] = {}
+    for day in platform_rules.ranges(channel, on, until or on):
+        for problem in _check(version, channel, day):
+            found.setdefault((problem.variant, problem.where, problem.rule, problem.text), problem)
+    return list(found.values())
+
+
+def _check(version: MessageVersion, channel: Channel, on: date) -> list[Problem]:
     found: list[Problem] = []
     variants = list(version.variants.order_by("number"))
     if not variants:
         return [Problem(_("It has no words yet."), "text")]
     if not any(variant.weight > 0 for variant in variants):
         found.append(Problem(_("Every variant has weight 0: nobody would get any of them."), "weight"))
-    if platform_rules.is_for_notices(channel) and not version.template:
+    by_template = platform_rules.is_for_notices(channel) or template_adapter(channel) is not None
+    if by_template and not version.template:
         found.append(Problem(_("This channel sends template messages: enter the template's id."), "template"))
     for variant in variants:
         found += check_words(channel, variant.subject, variant.text, variant.html, on, variant.name)
@@ -437,19 +410,41 @@ def check_words(
         )
     known = {(problem.where, problem.rule) for problem in found}
     empty = any(problem.where in ("text", "subject") and problem.error for problem in found)
-    for violation in platform_rules.check_message(channel, *preview(subject, text, html), on):
+    subject, text_shown, html = _as_sent(channel, subject, text, html, on)
+    for violation in (
+        *platform_rules.check_message(channel, subject, text_shown, html, on),
+        *vendor_templates.check(channel, text, on),
+    ):
         if empty and violation.rule in ("text", "subject_required"):
             continue  # said already
         if (violation.where, violation.rule) not in known:
             found.append(
-                Problem(violation.text, violation.where, rule=violation.rule, source=violation.source)
+                Problem(
+                    violation.text,
+                    violation.where,
+                    rule=violation.rule,
+                    source=violation.source,
+                    since=violation.since,
+                    error=violation.error,
+                )
             )
     return [replace(problem, variant=variant) for problem in found]
 
 
+def _as_sent(channel: Channel, subject: str, text: str, html: str, on: date) -> tuple[str, str, str]:
+    """A preview as it leaves this channel: a template's links with example codes."""
+    read = preview(subject, text, html)
+    told = vendor_templates.shown(channel, text, _samples(text), on)
+    return (read[0], told.text, read[2]) if told else read
+
+
+def _samples(*texts: str) -> dict[str, str]:
+    return {name: sample(name) for name in fields_used(*texts)}
+
+
 def parts(channel: Channel, text: str, on: date) -> sms_text.Cut:
     """How an SMS is cut and billed, signature included, with sample values filled in."""
-    return platform_rules.cut_message(channel, preview("", text, "")[1], on)
+    return platform_rules.cut_message(channel, _as_sent(channel, "", text, "", on)[1], on)
 
 
 def needs_words(channel: Channel) -> bool:
@@ -476,13 +471,15 @@ class Preview:
     html: str
     signature: str
     cut: sms_text.Cut | None  # of text messages
+    template: vendor_templates.Shown | None = None  # how it has to read at a provider that approves texts
 
 
 def previews(version: MessageVersion, channel: Channel | None, on: date) -> list[Preview]:
     """All variants of a version, filled with sample values; counted and cut where the channel bills by part."""
     found = []
     for variant in version.variants.order_by("number"):
-        subject, text, html = preview(variant.subject, variant.text, variant.html)
+        words = (variant.subject, variant.text, variant.html)
+        subject, text, html = _as_sent(channel, *words, on) if channel else preview(*words)
         billed = channel is not None and channel.medium == Medium.SMS
         found.append(
             Preview(
@@ -492,6 +489,9 @@ def previews(version: MessageVersion, channel: Channel | None, on: date) -> list
                 html,
                 platform_rules.signature_of(channel) if channel and billed else "",
                 parts(channel, variant.text, on) if channel and billed else None,
+                vendor_templates.shown(channel, variant.text, _samples(variant.text), on)
+                if channel
+                else None,
             )
         )
     return found

@@ -22,10 +22,11 @@ from channels.accounts import account_of, adapter_for
 from channels.adapters import adapter_class
 from channels.adapters.base import AdapterError, Outcome, Outgoing, Sent
 from channels.models import Channel, Employee
+from channels.platform_rules import country_of, rule_value
 
 log = logging.getLogger(__name__)
 
-MOST_REMINDERS = 3  # in 24 hours, of one task
+MOST_REMINDERS = 3  # of one task in all; how many in 24 hours is a platform's rule
 REMINDING_HOURS = range(9, 20)  # an employee is not reminded at night
 UNNAMED_FOR = dt.timedelta(hours=1)  # a reservation whose worker died
 
@@ -120,8 +121,10 @@ def made(reserved: Reserved, results: Sequence[Sent]) -> None:
 
 
 def settle(now: dt.datetime) -> int:
-    """Tasks whose messages are known to have gone out, or not: ended. Returns how many."""
+    """Tasks whose messages are known to have gone out, or not: ended. Returns how many. Those of lost calls that were
+    found get their names."""
     with transaction.atomic():
+        queries.name_found()
         return queries.settle(now, UNNAMED_FOR)
 
 
@@ -141,8 +144,12 @@ def _remind(channel: Channel, now: dt.datetime) -> int:
     hours = float(account_of(channel).settings.get("remind_hours") or 0)
     if hours <= 0:
         return 0
+    a_day = rule_value(
+        channel.medium, "reminders_a_day", channel=channel, country=country_of(channel), on=day_of(now),
+        default=MOST_REMINDERS,
+    )  # fmt: skip
     adapter, done = adapter_for(channel), 0
-    for task in queries.to_remind(channel.pk, now, dt.timedelta(hours=hours), MOST_REMINDERS):
+    for task in queries.to_remind(channel.pk, now, dt.timedelta(hours=hours), MOST_REMINDERS, int(a_day)):
         # Noted first: two workers, or a kill, remind once less rather than once more.
         if not queries.note_reminder(task.pk, task.reminded_at, now):
             continue

@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -14,7 +15,7 @@ from audiences.vocabulary import Stage
 from campaigns import cadence, content, definition, hours
 from campaigns.models import Campaign, Message, MessageVersion, Occasion, Offer, Plan
 from channels import platform_rules
-from channels.models import Channel
+from channels.models import Channel, PlatformRule
 from channels.vocabulary import Observability
 
 
@@ -279,8 +280,9 @@ def _round_length(document: Mapping[str, Any], phase: Mapping[str, Any]) -> time
 def _platforms(
     document: Mapping[str, Any], channels: Mapping[int, Channel], now: datetime
 ) -> Iterator[Missing]:
-    """Platform rules that concern neither words nor a single person: hours left by the day-parts, smallest audiences."""
-    day = (definition.as_moment(document["starts_at"]) or now).date()
+    """Platform rules that concern neither words nor a single person: hours left by the day-parts, smallest audiences.
+    Each by the rules of any day of the flight."""
+    first, last = flight(document, now)
     chosen = document["segment"]
     segment = Segment.objects.filter(pk=chosen["id"]).first() if chosen else None
     used = {cell["channel"] for cell in document["matrix"] if cell["touches"]}
@@ -288,8 +290,10 @@ def _platforms(
         channel = channels.get(entry["channel"])
         if channel is None or entry["channel"] not in used:
             continue
-        rule = platform_rules.in_force(channel, "hours", day)
-        if entry["day_parts"] and hours.combine(entry["day_parts"], rule and rule.value) == [hours.NEVER]:
+        days = platform_rules.ranges(channel, first, last)
+        for rule in _rules_of(channel, "hours", days):
+            if not entry["day_parts"] or hours.combine(entry["day_parts"], rule.value) != [hours.NEVER]:
+                continue
             yield Missing(
                 "matrix",
                 _(
@@ -298,27 +302,53 @@ def _platforms(
                 )
                 % {
                     "channel": channel.name,
-                    "begins": rule.value["from"] if rule else "",
-                    "ends": rule.value["to"] if rule else "",
-                    "source": rule.source if rule else "",
+                    "begins": rule.value["from"],
+                    "ends": rule.value["to"],
+                    "source": said_by(rule.source, rule.valid_from),
                 },
             )
-        rule = platform_rules.in_force(channel, "smallest_audience", day)
-        if rule is None or channel.observability != Observability.PERSON_TARGETED:
+        if (
+            channel.observability != Observability.PERSON_TARGETED
+            or segment is None
+            or segment.counted is None
+        ):
             continue
-        if segment is not None and segment.counted is not None and segment.counted < int(rule.value):
-            yield Missing(
-                "matrix",
-                _(
-                    "“%(channel)s” serves no audience below %(n)d people (%(source)s), and the segment has %(has)d."
+        for rule in _rules_of(channel, "smallest_audience", days):
+            if segment.counted < int(rule.value):
+                yield Missing(
+                    "matrix",
+                    _(
+                        "“%(channel)s” serves no audience below %(n)d people (%(source)s), and the segment has %(has)d."
+                    )
+                    % {
+                        "channel": channel.name,
+                        "n": int(rule.value),
+                        "source": said_by(rule.source, rule.valid_from),
+                        "has": segment.counted,
+                    },
                 )
-                % {
-                    "channel": channel.name,
-                    "n": int(rule.value),
-                    "source": rule.source,
-                    "has": segment.counted,
-                },
-            )
+
+
+def _rules_of(channel: Channel, key: str, days: list[date]) -> list[PlatformRule]:
+    """The rows of a key that hold on any of these days, each once."""
+    found = [platform_rules.in_force(channel, key, day) for day in days]
+    return list({row.pk: row for row in found if row is not None}.values())
+
+
+def flight(document: Mapping[str, Any], now: datetime) -> tuple[date, date]:
+    """The first and last day on which something may still go out, of the campaign's zone; today where no dates are
+    given."""
+    zone = hours.zone_info(document["zone"])
+    starts_at, ends_at = (definition.as_moment(document[name]) for name in ("starts_at", "ends_at"))
+    first = max(now, starts_at or now).astimezone(zone).date()
+    return first, max(first, ends_at.astimezone(zone).date()) if ends_at else first
+
+
+def said_by(source: str, since: date | None) -> str:
+    """Who says so, and from when it holds."""
+    if since is None:
+        return source
+    return _("%(source)s, holds from %(day)s") % {"source": source, "day": date_format(since)}
 
 
 def _money(document: Mapping[str, Any], channels: Mapping[int, Channel]) -> Iterator[Missing]:
@@ -345,7 +375,7 @@ def _content(
     used = {cell["channel"] for cell in document["matrix"]}
     ids = [entry["message"]["version_id"] for entry in document["channels"] if entry["message"]]
     versions = MessageVersion.objects.select_related("message").in_bulk([pk for pk in ids if pk])
-    today = now.date()
+    days = flight(document, now)
     for entry in document["channels"]:
         channel = channels.get(entry["channel"])
         if channel is None or entry["channel"] not in used:
@@ -359,10 +389,12 @@ def _content(
         if version is None:
             yield Missing("content", _("Message “%(name)s” has no words yet.") % entry["message"])
             continue
-        yield from _message(version, version.message, channel, today)
+        yield from _message(version, version.message, channel, days)
 
 
-def _message(version: MessageVersion, message: Message, channel: Channel, on: date) -> Iterator[Missing]:
+def _message(
+    version: MessageVersion, message: Message, channel: Channel, days: tuple[date, date]
+) -> Iterator[Missing]:
     if message.archived_at:
         yield Missing(
             "content", _("Message “%(name)s” is archived: choose another one.") % {"name": message.name}
@@ -374,7 +406,10 @@ def _message(version: MessageVersion, message: Message, channel: Channel, on: da
             % {"message": message.name, "channel": channel.name},
         )
         return
-    for problem in content.check(version, channel, on):
+    for problem in content.check(version, channel, *days):
+        text = problem.text
+        if problem.source:
+            text = f"{text} ({said_by(problem.source, problem.since)})"
         yield Missing(
             "content",
             _("“%(message)s” on “%(channel)s”, variant %(variant)s: %(problem)s")
@@ -382,7 +417,7 @@ def _message(version: MessageVersion, message: Message, channel: Channel, on: da
                 "message": message.name,
                 "channel": channel.name,
                 "variant": problem.variant or "–",
-                "problem": problem.text,
+                "problem": text,
             },
             error=problem.error,
         )

@@ -217,11 +217,18 @@ def _fact(event: InboxEvent, campaign_id: int, attempt_id: int, now: datetime) -
         attempt_id=attempt_id,
         told=event.outcome,
         at=min(event.occurred_at, now),  # a provider's clock may be ahead of ours
-        reference="" if event.reference.startswith(OWN) else event.reference,
+        reference=_named(event, detail),
         code=event.code,
         cost=_amount(detail.get("cost")),
         invalid=permanent and event.outcome in (Receipt.BOUNCED, Receipt.REJECTED),
     )
+
+
+def _named(event: InboxEvent, detail: dict[str, Any]) -> str:
+    """How the provider calls the attempt from now on."""
+    if told := str(detail.get("reference") or ""):
+        return told
+    return "" if event.reference.startswith(OWN) else event.reference
 
 
 def _amount(told: object) -> Decimal | None:

@@ -35,6 +35,7 @@ __all__ = [
     "personal_links",
     "release_adapters",
     "save_channel",
+    "template_adapter",
 ]
 
 
@@ -91,6 +92,15 @@ def personal_links(channel: Channel) -> bool:
     except LookupError:
         return True
     return adapter.personal_links(defaults(adapter) | channel.settings)
+
+
+def template_adapter(channel: Channel) -> type[BaseAdapter] | None:
+    """The adapter of a channel whose provider sends only texts it approved before; None for all others."""
+    try:
+        adapter = adapter_class(channel.adapter)
+    except LookupError:
+        return None
+    return adapter if adapter.by_template else None
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@
 this person's addresses. Marks are control characters that survive the rendering of variables in between.
 """
 
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,10 +16,10 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
 from channels.models import Link
-from channels.tokens import Token, TokenKind, seal, sealer
+from channels.tokens import Token, TokenKind, seal, seal_short, sealer
 
 MARK, END = "\x02", "\x03"
-_MARKS = re.compile(f"{MARK}(\\d+){END}")
+MARKS = re.compile(f"{MARK}(\\d+){END}")
 _IN_HTML = re.compile(r"""(<a\b[^>]*?\bhref\s*=\s*)(["'])(https?://.*?)\2""", re.IGNORECASE | re.DOTALL)
 # In plain text an address ends at a space, at Chinese text or punctuation, and before a final full stop.
 _IN_TEXT = re.compile(r"https?://[!#-;=?-~]+")
@@ -45,10 +46,16 @@ class Prepared:
             return link_url(int(found[1]), self.campaign_id, self.channel_id, touch_id, customer_id)
 
         if self.link_ids:
-            text, html = _MARKS.sub(address, text), _MARKS.sub(address, html)
+            text, html = MARKS.sub(address, text), MARKS.sub(address, html)
         if self.pixel and html:
             html = _with_pixel(html, pixel_url(self.campaign_id, self.channel_id, touch_id, customer_id))
         return text, html
+
+    def code(self, link_id: int, touch_id: int, customer_id: int) -> str:
+        """This person's end of a link whose beginning, :func:`beginning` of "l", stands in an approved template."""
+        return seal_short(
+            Token(TokenKind.LINK, self.channel_id, link_id, self.campaign_id or 0, touch_id, customer_id)
+        )
 
     def share(self, text: str, html: str, *, version_id: int, employee_id: int) -> tuple[str, str]:
         """The rendered message with links that all customers of an employee get alike, so that one task serves
@@ -57,7 +64,7 @@ class Prepared:
         def address(found: re.Match[str]) -> str:
             return shared_url(int(found[1]), self.campaign_id, self.channel_id, version_id, employee_id)
 
-        return _MARKS.sub(address, text), _MARKS.sub(address, html)
+        return MARKS.sub(address, text), MARKS.sub(address, html)
 
 
 def prepare(
@@ -93,6 +100,24 @@ def prepare(
     return Prepared(
         campaign_id, channel_id, marked_text, marked_html, tuple(ids.values()), pixel and bool(html)
     )
+
+
+def marked(text: str) -> str:
+    """A plain text with a mark for each of its links that can be tracked, numbered from 0; nothing is stored."""
+    numbers = itertools.count()
+
+    def mark(url: str) -> str:
+        plain = "{" in url or "}" in url or len(url) > LONGEST_URL
+        return url if plain else f"{MARK}{next(numbers)}{END}"
+
+    return _rewrite(text, "", mark)[0]
+
+
+def found(text: str) -> list[str]:
+    """The addresses in a plain text, in order, each once."""
+    urls: dict[str, None] = {}
+    _rewrite(text, "", lambda url: urls.setdefault(url) or url)
+    return list(urls)
 
 
 def track(
@@ -132,6 +157,19 @@ def _with_pixel(html: str, url: str) -> str:
     image = f'<img src="{url}" width="1" height="1" alt="">'
     end = _BODY_END.search(html)
     return html[: end.start()] + image + html[end.start() :] if end else html + image
+
+
+def beginning(letter: str) -> str:
+    """The fixed part of our addresses: what stands in a template, with a code behind it."""
+    return f"{settings.PUBLIC_URL}/{letter}/"
+
+
+def unsubscribe_code(channel_id: int, campaign_id: int | None, touch_id: int, customer_id: int) -> str:
+    return seal_short(Token(TokenKind.UNSUBSCRIBE, channel_id, 0, campaign_id or 0, touch_id, customer_id))
+
+
+def preference_code(channel_id: int, campaign_id: int | None, touch_id: int, customer_id: int) -> str:
+    return seal_short(Token(TokenKind.PREFERENCES, channel_id, 0, campaign_id or 0, touch_id, customer_id))
 
 
 def _address(letter: str, token: Token, suffix: str = "") -> str:

@@ -6,7 +6,7 @@ equals the one that came into force last.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, time
+from datetime import date, time, timedelta
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -90,6 +90,31 @@ KEYS: dict[str, Key] = {
         gettext_lazy("The sender's postal address stands in the message."),
         "boolean",
     ),
+    # Texts that a provider approves before they are sent
+    "template_links": Key(
+        gettext_lazy("Links in templates"),
+        gettext_lazy(
+            "“code”: the end of a link may be a variable, behind an address that stands in the template. “fixed”: no part "
+            "of a link may be a variable; it stands in the template whole, the same for everybody."
+        ),
+        "choice",
+        ("code", "fixed"),
+    ),
+    "template_characters": Key(
+        gettext_lazy("Longest value of a template's variable"),
+        gettext_lazy("Characters. A link's code has up to 35."),
+        "integer",
+    ),
+    "template_variables_apart": Key(
+        gettext_lazy("Words between variables"),
+        gettext_lazy("Two variables of a template may not stand side by side, and none may be alone."),
+        "boolean",
+    ),
+    "template_variables_once": Key(
+        gettext_lazy("Each variable once"),
+        gettext_lazy("A variable stands in a template only once."),
+        "boolean",
+    ),
     "marketing_forbidden": Key(
         gettext_lazy("No marketing"),
         gettext_lazy("Messages of this kind may not carry marketing."),
@@ -119,7 +144,11 @@ KEYS: dict[str, Key] = {
         gettext_lazy("Calls of the provider on one day, of one channel and over all workers."),
         "integer",
     ),
-    "reminders_a_day": Key(gettext_lazy("Reminders to an employee in 24 hours"), "", "integer"),
+    "reminders_a_day": Key(
+        gettext_lazy("Reminders of a task in 24 hours"),
+        gettext_lazy("To an employee who has not confirmed it yet; never more than three of a task in all."),
+        "integer",
+    ),
     # Audiences
     "recipients_a_call": Key(
         gettext_lazy("Recipients in one call"),
@@ -172,6 +201,18 @@ def rows_in_force(
     )
 
 
+def ranges(channel: Channel, first: date, last: date) -> list[date]:
+    """``first``, and every later day up to ``last`` from which other rules hold for a channel: between two of them the
+    rules stay the same."""
+    rows = PlatformRule.objects.filter(
+        _fitting(channel), medium=channel.medium, country__in={"", country_of(channel)}
+    )
+    days = {first}
+    for begins, ends in rows.values_list("valid_from", "valid_to"):
+        days |= {begins, ends + timedelta(days=1)} if ends else {begins}
+    return sorted(day for day in days if first <= day <= max(first, last))
+
+
 def in_force(channel: Channel, key: str, on: date) -> PlatformRule | None:
     """The row of a key that holds for a channel on a day, with its source."""
     rows = rows_in_force(channel.medium, key, channel=channel, country=country_of(channel), on=on)
@@ -222,7 +263,9 @@ class Violation:
     where: str  # subject, text, html, channel
     rule: str
     text: str
-    source: str = ""  # who says so, and since when we know
+    source: str = ""  # who says so
+    since: date | None = None  # from when the broken row holds
+    error: bool = True  # forbids approval; else it is told
 
 
 TEXT_KEYS = (
@@ -238,6 +281,7 @@ TEXT_KEYS = (
     "longest_bytes",
     "subject_required",
     "postal_address_required",
+    "one_click_unsubscribe",
     "marketing_forbidden",
     "marketing_words",
 )
@@ -277,16 +321,34 @@ def check_message(
                 ),
             )
         )
+    if rules.get("one_click_unsubscribe") and channel.adapter == "email" and not _signs(channel):
+        found.append(
+            Violation(
+                "channel",
+                "one_click_unsubscribe",
+                _(
+                    "Its mail is not signed: mailbox providers pass over one-click unsubscribing, and may keep mail to many "
+                    "out. Enter the DKIM domain, selector and key in the channel's settings."
+                ),
+                error=False,
+            )
+        )
     found += _text_rules(channel, text, rules)
-    return [_with_source(violation, channel, country, on) for violation in found]
+    return [with_source(violation, channel, country, on) for violation in found]
 
 
-def _with_source(violation: Violation, channel: Channel, country: str, on: date) -> Violation:
+def with_source(violation: Violation, channel: Channel, country: str, on: date) -> Violation:
     """The row that is broken, named by its source; our own rules need none."""
     if violation.rule not in KEYS:
         return violation
     row = rows_in_force(channel.medium, violation.rule, channel=channel, country=country, on=on)[0]
-    return replace(violation, source=row.source)
+    return replace(violation, source=row.source, since=row.valid_from)
+
+
+def _signs(channel: Channel) -> bool:
+    """Whether a channel's mail is signed by DKIM, with its List-Unsubscribe headers (RFC 8058)."""
+    named = all(str(channel.settings.get(name) or "").strip() for name in ("dkim_domain", "dkim_selector"))
+    return named and bool((channel.credentials or {}).get("dkim_key"))
 
 
 def is_for_notices(channel: Channel) -> bool:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.test import Client
@@ -14,6 +15,7 @@ from campaigns.models import Broadcast, BroadcastTask, Campaign
 from channels.models import Channel, CustomerGroup, Employee
 from tests import factories as make
 from tests.channel_rows import make_channel
+from tests.test_sandbox_road import at_noon
 
 pytestmark = pytest.mark.django_db
 
@@ -31,11 +33,12 @@ def channel() -> Channel:
 
 @pytest.fixture
 def campaign(channel: Channel) -> Campaign:
-    return make.campaign([channel], now=timezone.now(), name="双十一")
+    return make.campaign([channel], now=timezone.now(), zone=at_noon()[1], name="双十一")
 
 
 def form(**told: Any) -> dict[str, Any]:
-    at = timezone.localtime(timezone.now() + dt.timedelta(hours=2)).strftime("%Y-%m-%dT%H:%M")
+    soon = timezone.now() + dt.timedelta(hours=2)
+    at = soon.astimezone(ZoneInfo(at_noon()[1])).strftime("%Y-%m-%dT%H:%M")
     return {"text": "新茶到店", "url": "https://shop.example.com/", "due_at": at} | told
 
 

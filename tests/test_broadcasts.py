@@ -40,7 +40,7 @@ from tests.test_wecom_posts import GROUPS, crowd
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TEXT = "双十一到店有礼"
-NOW = at_noon()[0]
+NOW, ZONE = at_noon()
 MINUTE, HOUR = dt.timedelta(minutes=1), dt.timedelta(hours=1)
 
 
@@ -67,7 +67,7 @@ def channel(running: Sandbox) -> Channel:
 
 @pytest.fixture
 def campaign(channel: Channel) -> Campaign:
-    return make.campaign([channel], now=NOW, name="双十一")
+    return make.campaign([channel], now=NOW, zone=ZONE, name="双十一")
 
 
 def groups(*names: str) -> list[CustomerGroup]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audiences.models import Customer
-from campaigns import content
+from campaigns import content, wording
 from campaigns.models import MessageVariant
 from channels.tokens import TokenKind, unseal
 from tests.campaign_drafts import make_channel, make_message
@@ -27,9 +27,9 @@ def fill(text: str = "", subject: str = "", html: str = "", **values: Any) -> tu
     prepared._marked[7] = (
         content.links.Prepared(7, 3, text, html),
         content.links.unsubscribe_urls(3, 7),
-        content._parse(subject),
-        content._parse(text),
-        content._parse(html),
+        wording.parse(subject),
+        wording.parse(text),
+        wording.parse(html),
     )
     return prepared.fill(values, **WHO)
 
@@ -81,13 +81,13 @@ def test_no_value_ever_opens_a_tag_or_ends_an_attribute(name: str, city: str) ->
     inside = re.fullmatch(r'<p title="([^"<>]*)">([^<>]*)</p>', html, re.DOTALL)
     assert inside
     assert (unescape(inside[1]), unescape(inside[2])) == tuple(
-        content._CONTROL.sub("", value.strip()) for value in (name, city)
+        wording.CONTROL.sub("", value.strip()) for value in (name, city)
     )
 
 
 @given(st.text(max_size=200))
 def test_any_text_can_be_parsed_and_what_is_no_field_stays(text: str) -> None:
-    pieces = content._parse(text)
+    pieces = wording.parse(text)
     assert "".join(piece if isinstance(piece, str) else piece.source for piece in pieces) == text
 
 

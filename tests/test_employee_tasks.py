@@ -18,7 +18,7 @@ from campaigns.models import EmployeeTask
 from channels import employees
 from channels.accounts import release_adapters
 from channels.adapters.base import Outcome, Outgoing, Sent
-from channels.models import Channel, Employee
+from channels.models import Channel, Employee, PlatformRule
 from channels.sandbox.people import Person
 from channels.sandbox.server import Sandbox
 from tests import factories as make
@@ -146,3 +146,22 @@ def test_employees_are_reminded_three_times_at_most_and_not_at_night(
     assert employee_tasks.remind_all(TEN + 48 * hour) == 0, "three reminders were made"
     reminders = running.call(lambda: [len(task.reminders) for task in running.corp.tasks.values()])
     assert reminders == [3, 3]
+
+
+def test_a_platforms_rule_says_how_often_a_day_somebody_is_reminded(
+    running: Sandbox, channel: Channel
+) -> None:
+    due(channel, "新茶到店")
+    dispatch.dispatch_channel(channel.pk, now=at_noon()[0])
+    EmployeeTask.objects.update(made_at=TEN)
+    hour = dt.timedelta(hours=1)
+    fields = {"medium": "wecom", "key": "reminders_a_day", "source": "WeCom's letter"}
+    row = PlatformRule.objects.create(**fields, value=0, valid_from=TEN.date(), channel=channel)
+    assert employee_tasks.remind_all(TEN + 4 * hour) == 0
+    PlatformRule.objects.filter(pk=row.pk).update(value=1)
+    assert employee_tasks.remind_all(TEN + 4 * hour) == 2
+    assert employee_tasks.remind_all(TEN + 9 * hour) == 0, "one in 24 hours"
+    assert employee_tasks.remind_all(TEN + 24 * hour) == 0, "twenty hours later"
+    assert employee_tasks.remind_all(TEN + 28 * hour) == 2
+    PlatformRule.objects.filter(pk=row.pk).update(valid_to=TEN.date() - dt.timedelta(days=1))
+    assert employee_tasks.remind_all(TEN + 32 * hour) == 2, "three in all, as before"

@@ -106,6 +106,7 @@ def test_a_mainland_text_has_at_most_500_characters_with_its_signature() -> None
             "longest_characters",
             "Shorten the text: with its signature it has 501 characters, and 500 are allowed.",
             "Mainland SMS operators' common rules",
+            date(2020, 1, 1),
         )
     ]
 

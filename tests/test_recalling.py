@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from audiences import consent
+from audiences.days import day_of
 from audiences.models import Identity
-from campaigns import dispatch, exits, lifecycle, recalling
-from campaigns.models import Attempt, Campaign
+from campaigns import dispatch, employee_tasks, exits, lifecycle, polling, recalling, responses
+from campaigns.models import Attempt, Campaign, EmployeeTask
 from channels.accounts import release_adapters
-from channels.models import Channel
+from channels.models import Channel, Employee
 from channels.sandbox.people import Person
 from channels.sandbox.server import Sandbox
 from tests import factories as make
@@ -132,3 +133,77 @@ def test_wecom_that_cannot_be_reached_is_asked_again(running: Sandbox, make_user
     channel.save()
     assert recalling.recall_all(now) == 4
     assert confirmed(running, msgid) is False
+
+
+# A task whose call was never answered -------------------------------------------------------------
+
+
+def lost(running: Sandbox, n: int = 4) -> tuple[Channel, Campaign, dt.datetime]:
+    """A running campaign whose one task was made at WeCom, and nobody told us: its touches are unknown."""
+    account = wecom_account(running, timeout=2)
+    channel = connect("wecom", "wecom", account)
+    now, zone = at_noon()
+    people = make.customers(n, media=("wecom",), zone=zone)
+    Identity.objects.filter(customer_id__in=people).update(issuer=account.settings["corp_id"])
+    found = make.campaign([channel], now=now, zone=zone)
+    make.released(found, people, due_at=now, version=make.message("wecom", "冬季品鉴开始了"))
+    running.faults("wecom", next=["drop"])
+    assert dispatch.dispatch_channel(channel.pk, now=now).unknown == n
+    return channel, found, now
+
+
+def asked(channel: Channel, times: int = 2) -> None:
+    for _time in range(times):
+        polling.poll(channel)
+        responses.drain()
+
+
+def test_a_task_of_a_lost_call_is_held_once_it_is_found_and_a_pause_cancels_it(
+    running: Sandbox, make_user: Any
+) -> None:
+    channel, found, now = lost(running)
+    msgid = _task(running)
+    lifecycle.pause(found, make_user("marketer"), now)
+    assert recalling.recall_all(now) == 0, "nobody knows of the task yet"
+    asked(channel)
+    assert make.states(found) == {"held": 4}
+    assert {one.partition(":")[0] for one in Attempt.objects.values_list("reference", flat=True)} == {msgid}
+    assert recalling.recall_all(now) == 4
+    assert make.states(found) == {"planned": 4}
+    assert confirmed(running, msgid) is False, "the employee cannot send it any more"
+    asked(channel)
+    assert running.log_lines("wecom", "result") == []
+    lifecycle.resume(found, make_user("marketer"), now)
+    assert dispatch.dispatch_channel(channel.pk, now=now).held == 4, "a new task, and nobody has two messages"
+    assert confirmed(running, _task(running)) is True
+    assert len(running.log_lines("wecom", "result")) == 4
+
+
+def test_a_task_of_a_lost_call_that_is_confirmed_was_sent_when_the_employee_sent_it(running: Sandbox) -> None:
+    channel, found, _now = lost(running)
+    asked(channel)
+    assert make.states(found) == {"held": 4}
+    assert set(Attempt.objects.values_list("cost", "sent_at")) == {(0, None)}, "what waits costs nothing"
+    assert confirmed(running, _task(running)) is True
+    asked(channel)
+    assert make.states(found) == {"sent": 4}
+    times = {line["send_time"] for line in running.log_lines("wecom", "result")}
+    assert {int(at.timestamp()) for at in Attempt.objects.values_list("sent_at", flat=True)} == {
+        int(at) for at in times
+    }
+
+
+def test_an_employees_task_of_a_lost_call_gets_its_name_so_that_it_can_be_reminded_of(
+    running: Sandbox,
+) -> None:
+    channel, _found, now = lost(running)
+    employee = Employee.objects.create(channel=channel, external_id="staff1", name="李丽", daily_tasks=5)
+    attempt = Attempt.objects.order_by("id")[0]
+    task = EmployeeTask.objects.create(
+        channel=channel, employee=employee, day=day_of(now), campaign_id=attempt.campaign_id, attempt_id=attempt.id,
+        customers=4, made_at=now, reference=attempt.reference.partition(":")[0],
+    )  # fmt: skip
+    asked(channel)
+    employee_tasks.settle(now)
+    task.refresh_from_db()
+    assert (task.state, task.reference) == ("open", _task(running))

@@ -126,8 +126,43 @@ def test_a_rule_an_admin_dates_ahead_holds_from_its_day(client: Client, make_use
     }  # fmt: skip
     assert client.post(reverse("channels:new_rule"), fields).status_code == 302
     campaign = draft("全场五折 拒收请回复R")
+    found = against(campaign)
+    assert "回T退订" in found, "it is flown from tomorrow for two weeks"
+    assert "Operator's letter, holds from March 12, 2026" in found
+    assert "End the text with “拒收请回复R”" not in found, "and until then the other words suffice"
+    problems = content.check(version_of(campaign), Channel.objects.get(), TODAY, starts)
+    shown = render_to_string("campaigns/_problems.html", {"problems": problems})
+    assert "Operator&#x27;s letter" in shown
+    assert "holds from March 12, 2026" in shown
+
+
+def test_a_rule_from_after_the_flight_or_until_before_it_judges_nothing() -> None:
+    campaign = draft("全场五折 拒收请回复R")  # from tomorrow for two weeks
+    rule("sms", "longest_characters", 5, country="CN", valid_from=TODAY + dt.timedelta(days=16))
+    rule("sms", "longest_characters", 4, country="CN", valid_to=TODAY)
     assert against(campaign) == ""
-    assert "回T退订" in against(campaign, NOW + dt.timedelta(days=10))
+    PlatformRule.objects.filter(value=5).update(valid_from=TODAY + dt.timedelta(days=15))
+    assert "and 5 are allowed" in against(campaign), "the last day counts"
+
+
+def test_a_rule_that_holds_for_some_days_within_the_flight_judges_it() -> None:
+    campaign = draft("全场五折 拒收请回复R")
+    fields = {"valid_from": TODAY + dt.timedelta(days=5), "valid_to": TODAY + dt.timedelta(days=6)}
+    rule("sms", "forbidden_characters", "五", country="CN", **fields)
+    assert "Take out 五" in against(campaign)
+    assert against(campaign, NOW + dt.timedelta(days=7)) == "", "what is left of it is not judged by it"
+
+
+def test_hours_that_a_rule_takes_away_within_the_flight_are_told_before() -> None:
+    campaign = draft("全场五折 拒收请回复R")
+    with versions.editing(campaign.pk, drafts.make_person("maker", "marketer"), NOW) as (_campaign, document):
+        document["channels"][0]["day_parts"] = [{"days": [1, 2, 3, 4, 5], "from": "19:00", "to": "20:30"}]
+    campaign = Campaign.objects.get(pk=campaign.pk)
+    assert against(campaign) == ""
+    starts = TODAY + dt.timedelta(days=9)
+    rule("sms", "hours", {"from": "08:00", "to": "18:00"}, country="CN", valid_from=starts)
+    assert "leave no permitted hour" in against(campaign)
+    assert "holds from March 11, 2026" in against(campaign)
 
 
 def test_a_rule_that_comes_into_force_after_submitting_stops_the_approval() -> None:
@@ -271,3 +306,23 @@ def test_nobody_of_a_state_with_shorter_hours_is_texted_after_them() -> None:
     waiting = Touch.objects.filter(customer_id__in=east)
     morning = dt.datetime(2026, 3, 3, 13, tzinfo=dt.UTC)  # 08:00 in New York
     assert set(waiting.values_list("deferred", "due_at")) == {("hours", morning)}
+
+
+# Email ---------------------------------------------------------------------------------------------
+
+
+def test_mail_that_is_not_signed_is_told_where_one_click_unsubscribing_is_a_rule() -> None:
+    channel = drafts.make_channel("email", adapter="email")
+    version = drafts.make_message("email")
+    (told,) = content.check(version, channel, TODAY)
+    assert (told.rule, told.error, told.source) == ("one_click_unsubscribe", False, "RFC 8058")
+    assert "DKIM" in told.text
+    row = rule("email", "one_click_unsubscribe", False, channel=channel)
+    assert content.check(version, channel, TODAY) == []
+    row.delete()
+    channel.settings |= {"dkim_domain": "brand.cn", "dkim_selector": "s1"}
+    channel.credentials = {"dkim_key": "-----BEGIN PRIVATE KEY-----"}
+    assert content.check(version, channel, TODAY) == []
+    assert content.check(version, drafts.make_channel("email"), TODAY) == [], (
+        "a list worked by hand has no headers"
+    )

@@ -110,6 +110,13 @@ def worded(
                 known, campaign_id=row.campaign_id, touch_id=row.touch_id, customer_id=row.customer_id,
                 employee_id=employee_id,
             )  # fmt: skip
+            variables = (
+                message.variables(
+                    known, campaign_id=row.campaign_id, touch_id=row.touch_id, customer_id=row.customer_id
+                )
+                if message.template
+                else {}
+            )
         except Exception as error:  # one message that cannot be worded does not hold the others
             if isinstance(error, DatabaseError | InterfaceError) and is_gone(error):
                 raise  # nothing is wrong with its words
@@ -128,7 +135,7 @@ def worded(
                 html=html,
                 sender=sender,
                 unsubscribe_url=unsubscribe,
-                variables=message.variables(known) if message.template else {},
+                variables=variables,
                 template=message.template,
                 expires_at=row.deadline_at,
             )

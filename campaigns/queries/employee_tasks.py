@@ -27,6 +27,13 @@ FROM campaigns_attempt a
 WHERE t.state = 'open' AND a.campaign_id = t.campaign_id AND a.id = t.attempt_id
   AND (a.state NOT IN ('held', 'recorded', 'unknown') OR (t.reference = '' AND t.made_at < %(now)s - %(unnamed)s))
 """
+# The answer to its call was lost, and the task was found since.
+FOUND = """
+UPDATE campaigns_employeetask t SET reference = split_part(a.reference, ':', 1)
+FROM campaigns_attempt a
+WHERE t.state = 'open' AND left(t.reference, 1) = '~' AND a.campaign_id = t.campaign_id AND a.id = t.attempt_id
+  AND a.state = 'held' AND left(a.reference, 1) <> '~'
+"""
 NOTE = """
 UPDATE campaigns_employeetask SET reminders = reminders + 1, reminded_at = %(now)s
 WHERE id = %(task)s AND state = 'open' AND reminded_at IS NOT DISTINCT FROM %(before)s::timestamptz
@@ -65,8 +72,16 @@ def settle(now: datetime, unnamed: timedelta) -> int:
     return _run(SETTLE, {"now": now, "unnamed": unnamed})
 
 
-def to_remind(channel_id: int, now: datetime, wait: timedelta, most: int) -> list[EmployeeTask]:
-    """Open tasks nobody was reminded of for ``wait``; three reminders of a task a day at most."""
+def name_found() -> int:
+    """Open tasks of lost calls that were found, called as the provider does."""
+    return _run(FOUND, {})
+
+
+def to_remind(channel_id: int, now: datetime, wait: timedelta, most: int, a_day: int) -> list[EmployeeTask]:
+    """Open tasks nobody was reminded of for ``wait``; ``most`` reminders of a task in all, ``a_day`` in any 24 hours: after
+    the first so many, none while there was one in the last 24 hours."""
+    if a_day < 1:
+        return []
     found = EmployeeTask.objects.filter(channel_id=channel_id, state=EmployeeTask.State.OPEN).exclude(
         reference=""
     )
@@ -74,7 +89,8 @@ def to_remind(channel_id: int, now: datetime, wait: timedelta, most: int) -> lis
     return [
         task
         for task in found.order_by("made_at")[:500]
-        if task.reminded_at is None or task.reminded_at <= now - wait
+        if task.reminded_at is None
+        or task.reminded_at <= now - (wait if task.reminders < a_day else max(wait, timedelta(hours=24)))
     ]
 
 

@@ -11,7 +11,17 @@ from django.views.decorators.http import require_POST, require_safe
 
 from audiences.access import ANYBODY, Role, has_role, needs
 from audiences.vocabulary import Stage
-from campaigns import approvals, cadence, content, definition, differences, lifecycle, offers, versions
+from campaigns import (
+    approvals,
+    cadence,
+    content,
+    definition,
+    differences,
+    lifecycle,
+    offers,
+    readiness,
+    versions,
+)
 from campaigns.models import Approval, Campaign, CampaignVersion, MessageVersion
 from campaigns.planner import expecting
 from campaigns.views import forecast, frame
@@ -115,7 +125,7 @@ def summary_matrices(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _looks(document: dict[str, Any]) -> list[dict[str, Any]]:
     """Each message as it will look on its channel, with what the checks say."""
-    today = timezone.localdate()
+    first, last = readiness.flight(document, timezone.now())
     channels = Channel.objects.select_related("brand").in_bulk(
         [entry["channel"] for entry in document["channels"]]
     )
@@ -132,8 +142,8 @@ def _looks(document: dict[str, Any]) -> list[dict[str, Any]]:
                     "channel": channel,
                     "message": version.message,
                     "version": version,
-                    "previews": content.previews(version, channel, today),
-                    "problems": content.check(version, channel, today),
+                    "previews": content.previews(version, channel, first),
+                    "problems": content.check(version, channel, first, last),
                 }
             )
     return looks

@@ -14,8 +14,10 @@ from django.views.decorators.http import require_POST, require_safe
 
 from audiences.access import ANYBODY, Role, has_role, needs
 from audiences.csv_file import csv_response
+from campaigns import broadcast_rules
 from campaigns import broadcasts as rules
 from campaigns.broadcast_forms import BroadcastForm, WhereForm
+from campaigns.hours import zone_info
 from campaigns.models import Broadcast, Campaign
 
 EDITORS = (Role.MARKETER,)
@@ -101,6 +103,9 @@ def post(request: HttpRequest, pk: int) -> HttpResponse:
     """One post: its text, who can see it, and what each employee did."""
     found = get_object_or_404(_found(request), pk=pk)
     (standing,) = rules.standings([found])
+    hours = broadcast_rules.hours_on(
+        found.channel, found.due_at.astimezone(zone_info(found.campaign.zone)).date()
+    )
     shown = {
         "post": found,
         "standing": standing,
@@ -110,6 +115,7 @@ def post(request: HttpRequest, pk: int) -> HttpResponse:
         "may_approve": has_role(request.user, Role.APPROVER) and rules.may_approve(found, request.user),
         "open": found.state in (Broadcast.State.PLANNED, Broadcast.State.APPROVED),
         "late": found.until <= timezone.now(),
+        "hours": broadcast_rules.told(hours) if hours else "",
     }
     return render(request, "campaigns/broadcast.html", shown)
 

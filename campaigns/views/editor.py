@@ -14,7 +14,7 @@ from django.views.decorators.http import require_safe
 from audiences.access import ANYBODY, needs
 from audiences.models import Segment
 from audiences.vocabulary import Stage
-from campaigns import content, definition, matrix_form, offers, reaches, versions
+from campaigns import content, definition, matrix_form, offers, reaches, readiness, versions
 from campaigns.definition import DefinitionError, Document
 from campaigns.forms import BasicsForm, RulesForm, arms_into, percent
 from campaigns.matrix_form import most_touches, tables
@@ -176,7 +176,7 @@ def words(request: HttpRequest, pk: int) -> HttpResponse:
     channels = Channel.objects.select_related("brand").in_bulk(
         [entry["channel"] for entry in document["channels"]]
     )
-    today = timezone.localdate()
+    first, last = readiness.flight(document, timezone.now())
     cards = []
     for entry in document["channels"]:
         channel = channels.get(entry["channel"])
@@ -200,8 +200,8 @@ def words(request: HttpRequest, pk: int) -> HttpResponse:
                     medium=channel.medium, brand=channel.brand, archived_at=None
                 ),
                 "needs_words": channel.medium in content.WITH_WORDS,
-                "previews": content.previews(version, channel, today) if version else [],
-                "problems": content.check(version, channel, today) if version else [],
+                "previews": content.previews(version, channel, first) if version else [],
+                "problems": content.check(version, channel, first, last) if version else [],
             }
         )
     plan = campaign.plans.filter(reach__gt=0).first()

@@ -86,6 +86,7 @@ class Adapter(BaseAdapter):
     address_kinds: ClassVar[tuple[str, ...]] = (IdentityKind.PHONE,)
     batch_size = 5 * MOST_NUMBERS
     recipients_a_call = MOST_NUMBERS
+    by_template = True
     needs_requirements = "requirements-aliyun.txt"
     settings: ClassVar[tuple[Setting, ...]] = (
         Setting("access_key_id", gettext_lazy("AccessKey ID")),
@@ -116,6 +117,10 @@ class Adapter(BaseAdapter):
         ),
         _sms_calls.TIMEOUT,
     )
+
+    @classmethod
+    def template_variable(cls, name: str, number: int) -> str:
+        return "${" + _variable(name) + "}"
 
     def __init__(self, account: Account) -> None:
         super().__init__(account)
@@ -411,5 +416,10 @@ def _reference(biz_id: str, address: str) -> str:
 
 
 def _params(message: Outgoing) -> dict[str, str]:
-    """The template's variables by name: ``{{attributes.colour}}`` of a text is ``${colour}`` of the template."""
-    return {re.sub(r"\W", "_", name.rpartition(".")[2]): value for name, value in message.variables.items()}
+    """The template's variables by name."""
+    return {_variable(name): value for name, value in message.variables.items()}
+
+
+def _variable(name: str) -> str:
+    """``{{attributes.colour}}`` of a text is ``${colour}`` of the template."""
+    return re.sub(r"\W", "_", name.rpartition(".")[2])

@@ -30,6 +30,7 @@ class Receipt(StrEnum):
     """What a later report says of an accepted, held or unknown attempt."""
 
     ACCEPTED = "accepted"
+    HELD = "held"  # an unknown one is a task that waits for a person; ``detail["reference"]`` names it from now on
     SENT = "sent"  # a held one went out, at ``occurred_at``
     DELIVERED = "delivered"
     BOUNCED = "bounced"  # known not to have reached the person; ``permanent`` tells whether ever
@@ -394,6 +395,7 @@ class BaseAdapter:
     address_kinds: ClassVar[tuple[str, ...]] = ()  # identity kinds it can address, best first
     batch_size: ClassVar[int] = 100  # messages in one ``send``
     recipients_a_call: ClassVar[int] = 0  # of one call of the provider, at most; 0: a ``send`` is one call
+    by_template: ClassVar[bool] = False  # sends only texts that the provider approved before
     needs_requirements: ClassVar[str] = ""  # an optional requirements file, if any
     # Kinds of posts to many (campaigns.models.Broadcast.Kind); each has a setting ``<kind>_weight``, from 0 to 1.
     post_limits: ClassVar[Mapping[str, PostLimits]] = {}
@@ -414,6 +416,11 @@ class BaseAdapter:
         """Whether each person gets links of their own. Not where equal messages share one call and so must stay
         equal: then a click is known by campaign, message and employee only."""
         return True
+
+    @classmethod
+    def template_variable(cls, name: str, number: int) -> str:
+        """How a field of a text, its ``number``-th from 1, stands in the provider's template; '' without templates."""
+        return ""
 
     @property
     def at_once(self) -> int:

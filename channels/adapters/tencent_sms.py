@@ -70,6 +70,7 @@ class Adapter(BaseAdapter):
     address_kinds: ClassVar[tuple[str, ...]] = (IdentityKind.PHONE,)
     batch_size = 2 * MOST_NUMBERS
     recipients_a_call = MOST_NUMBERS
+    by_template = True
     needs_requirements = "requirements-tencent.txt"
     settings: ClassVar[tuple[Setting, ...]] = (
         Setting("secret_id", gettext_lazy("SecretId")),
@@ -107,6 +108,10 @@ class Adapter(BaseAdapter):
         ),
         _sms_calls.TIMEOUT,
     )
+
+    @classmethod
+    def template_variable(cls, name: str, number: int) -> str:
+        return f"{{{number}}}"
 
     def __init__(self, account: Account) -> None:
         super().__init__(account)

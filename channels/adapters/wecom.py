@@ -15,6 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import httpx
@@ -251,7 +252,8 @@ class Adapter(BaseAdapter):
     # What became of tasks -------------------------------------------------------------------------
 
     def poll(self, references: Iterable[str]) -> list[Inbound]:
-        """What employees have confirmed by now, and what ran out of time: nothing for what still waits.
+        """What employees have confirmed by now, and what ran out of time: nothing for what still waits, but that a call
+        whose answer was lost made a task.
 
         What is known is told even when WeCom asks to wait in between; raises :class:`AdapterError` when nothing is.
         A task that WeCom does not know does not hold the others.
@@ -267,6 +269,7 @@ class Adapter(BaseAdapter):
                     left = {ext: reference for ext, reference in wanted.items() if ext not in known}
                     if left:
                         waiting[msgid] = left
+                    events += self._found(msgid, left)
             for msgid in self._overdue(waiting):
                 with self._alone(msgid):
                     events += self._expire(msgid, waiting[msgid])
@@ -338,6 +341,18 @@ class Adapter(BaseAdapter):
                 self._event(reference, ext, Receipt.REJECTED, "not_created", now)
                 for ext, reference in left.items()
             ]
+
+    def _found(self, msgid: str, waiting: Mapping[str, str]) -> list[Inbound]:
+        """Of those who wait for a task: whose call was lost, and what it is called by from now on. Told once."""
+        now = dt.datetime.now(dt.UTC)
+        return [
+            replace(
+                self._event(reference, ext, Receipt.HELD, "found", now),
+                detail={"reference": f"{msgid}:{reference.partition(':')[2]}"},
+            )
+            for ext, reference in waiting.items()
+            if reference.startswith(MAYBE)
+        ]
 
     def _settled(self, msgid: str, wanted: Mapping[str, str]) -> list[Inbound]:
         """Those of a task's customers whose fate is known."""

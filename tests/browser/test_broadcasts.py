@@ -19,7 +19,7 @@ from channels.sandbox.server import Sandbox
 from tests import factories as make
 from tests.browser.test_channels import NARROW, WIDE, accessible, no_sideways, watched
 from tests.sandbox_fixture import start_sandbox, wecom_account
-from tests.test_sandbox_road import connect
+from tests.test_sandbox_road import at_noon, connect
 from tests.test_wecom_posts import GROUPS, crowd
 
 __all__ = ["watched"]
@@ -41,7 +41,7 @@ def test_a_post_is_planned_approved_and_seen_to_be_confirmed(
     channel = connect("wecom", "wecom", wecom_account(running))
     now = timezone.now()
     employees.sync(channel, now)
-    campaign = make.campaign([channel], now=now, name="双十一")
+    campaign = make.campaign([channel], now=now, zone=at_noon()[1], name="双十一")
     page = watched("marketer")
     page.goto(live_server.url + reverse("campaigns:live", args=[campaign.pk]))
     page.get_by_role("main").get_by_role("link", name="Group and Moments posts").click()

@@ -36,6 +36,11 @@ _HOME, _ABROAD = re.compile(r"\+86(1[3-9]\d{9})"), re.compile(r"\+((?!86)[1-9]\d
 JSON = {"Content-Type": "application/json"}  # without a charset: the vendor's client looks for exactly this
 
 
+VARIABLE = re.compile(r"\{(\d+)\}")
+# What a parameter may not hold: an address, or a domain.
+ADDRESS = re.compile(r"://|www\.|\b[a-z0-9-]+\.(com|cn|net|org|io|link|top|shop|example)\b", re.IGNORECASE)
+
+
 class Failed(Exception):
     """An error of the whole call."""
 
@@ -50,9 +55,9 @@ class TencentConfig(VendorConfig):
     secret_key: str = "sandbox-tencent-key"  # noqa: S105
     app_id: str = "1400006666"
     signatures: list[str] = field(default_factory=lambda: ["Evenreach"])
-    templates: dict[str, int] = field(
-        default_factory=dict
-    )  # id → how many parameters; none: any id of digits
+    # id → its text with {1}, {2}, …, or only how many parameters it has; none: any id of digits
+    templates: dict[str, Any] = field(default_factory=dict)
+    longest_value: int = 0  # characters of a parameter, as the console tells for the account; 0: no limit
     session_context: bool = True  # receipts repeat it: a real account must ask for that
     pull: bool = True  # receipts may be fetched
     answer_seconds: float = 0.0
@@ -195,8 +200,8 @@ class Vendor(BaseVendor):
                 serial = f"{int(now)}:{len(self._messages) + 1:012d}"
                 message = self._messages[serial] = Message(serial, phone, context, now)
                 taken.append(message)
-                if self._arrives(message):  # of a template only its parameters are known here
-                    self.reached("sms", "phone", phone, " ".join(asked.get("TemplateParamSet") or ()))
+                if self._arrives(message):
+                    self.reached("sms", "phone", phone, self._shown(asked))
             self.write(
                 "submit", verdict="accepted" if serial else "refused", address=phone, context=context, serial=serial,
                 code=code, sent_at=now, template=asked["TemplateId"],
@@ -209,6 +214,14 @@ class Vendor(BaseVendor):
             })  # fmt: skip
         self._report(taken)
         return {"SendStatusSet": statuses}
+
+    def _shown(self, asked: Mapping[str, Any]) -> str:
+        """What the phone shows; of a template whose text is not known here, its parameters."""
+        values = asked.get("TemplateParamSet") or []
+        text = self.config.templates.get(str(asked["TemplateId"]))
+        if not isinstance(text, str):
+            return " ".join(values)
+        return VARIABLE.sub(lambda found: values[int(found[1]) - 1], text)
 
     def _checked(self, asked: Mapping[str, Any]) -> list[str]:
         """The numbers of a call as a whole in order. Raises :class:`Failed`."""
@@ -244,8 +257,16 @@ class Vendor(BaseVendor):
             return "FailedOperation.SignatureIncorrectOrUnapproved"
         if wanted is None and (self.config.templates or not template.isdigit()):
             return "FailedOperation.TemplateUnapprovedOrNotExist"
-        if wanted is not None and wanted != len(asked.get("TemplateParamSet") or ()):
+        if isinstance(wanted, str) and not _approved(wanted):
+            return "FailedOperation.TemplateUnapprovedOrNotExist"
+        values = asked.get("TemplateParamSet") or []
+        parameters = len(VARIABLE.findall(wanted)) if isinstance(wanted, str) else wanted
+        if parameters is not None and parameters != len(values):
             return "FailedOperation.TemplateParamSetNotMatchApprovedTemplate"
+        if home and any(ADDRESS.search(value) for value in values):
+            return "InvalidParameterValue.ProhibitedUseUrlInTemplateParameter"
+        if self.config.longest_value and any(len(value) > self.config.longest_value for value in values):
+            return "InvalidParameterValue.TemplateParameterLengthLimit"
         if self.config.marketing_hours and not 8 <= today.hour < 22:
             return "FailedOperation.MarketingSendTimeConstraint"
         if self.config.day_limit:
@@ -381,6 +402,14 @@ class Vendor(BaseVendor):
             if begins <= row["PackageCreateTime"] <= ends:
                 rows.append(row)
         return {"SmsPackagesStatisticsSet": rows[asked["Offset"] :][: asked["Limit"]]}
+
+
+def _approved(text: str) -> bool:
+    """Whether the review lets a template pass: numbered from 1 on, words between parameters, none in a link."""
+    numbers = [int(number) for number in VARIABLE.findall(text)]
+    if numbers != list(range(1, len(numbers) + 1)) or (numbers and not VARIABLE.sub("", text).strip()):
+        return False
+    return "}{" not in text and re.search(r"(://|www\.)[^\s，。]*\{\d", text) is None
 
 
 def _hour(text: Any) -> float:
