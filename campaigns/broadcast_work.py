@@ -14,7 +14,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from audiences.days import day_of
 from audiences.vocabulary import ResponseKind
-from campaigns import broadcast_rules, broadcasts, polling
+from campaigns import broadcast_rules, broadcasts
 from campaigns.models import Broadcast, BroadcastGroup, BroadcastTask, ChannelPlan, EmployeeTask
 from campaigns.queries import employee_tasks as day_queries
 from campaigns.vocabulary import CampaignState
@@ -23,6 +23,7 @@ from channels.accounts import adapter_for
 from channels.adapters import adapter_class
 from channels.adapters.base import AdapterError, Inbound, PostDone, PostMaker, PostTold
 from channels.models import Channel, Employee
+from channels.queries.locks import alone
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def work(now: datetime) -> int:
         .select_related("brand")
         .order_by("pk")
     ):
-        with polling.alone(channel.pk, LOCK) as mine:
+        with alone(LOCK, channel.pk) as mine:
             if mine and broadcasts.limits_of(channel):
                 done += _channel(channel, now)
     _end(now)

@@ -4,8 +4,7 @@ They go through the inbox like all others: stored, committed, then acknowledged;
 """
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime
 
 from django.db import InterfaceError, OperationalError, connection, transaction
@@ -19,6 +18,7 @@ from channels.adapters import adapter_class
 from channels.adapters.base import AdapterError, BaseAdapter, Inbound
 from channels.fetching import Kind
 from channels.models import Channel
+from channels.queries.locks import alone
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def poll_all(now: datetime | None = None) -> int:
 
 def poll(channel: Channel, now: datetime | None = None) -> int:
     """Ask one channel; one worker at a time. Returns how many events were new."""
-    with alone(channel.pk) as mine:
+    with alone(POLL_LOCK, channel.pk) as mine:
         if not mine:
             return 0
         at = now or timezone.now()
@@ -63,20 +63,6 @@ def poll(channel: Channel, now: datetime | None = None) -> int:
             return 0
         fetching.still_succeeds(Kind.EVENTS, channel, at)
         return done
-
-
-@contextmanager
-def alone(channel_id: int, lock: int = POLL_LOCK) -> Iterator[bool]:
-    """Whether nobody else asks this channel, or cancels its tasks, meanwhile. Posts to many have a lock of their own."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [lock, channel_id])
-        mine: bool = cursor.fetchone()[0]
-    try:
-        yield mine
-    finally:
-        if mine and connection.is_usable():
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [lock, channel_id])
 
 
 def _poll(channel: Channel, now: datetime) -> int:

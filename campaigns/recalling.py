@@ -19,6 +19,7 @@ from channels.accounts import adapter_for
 from channels.adapters import adapter_class
 from channels.adapters.base import AdapterError, Inbound, Receipt
 from channels.models import Channel
+from channels.queries.locks import alone
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def recall(channel: Channel, now: datetime) -> int:
     )  # fmt: skip
     if not unwanted:
         return 0
-    with polling.alone(channel.pk) as mine:
+    with alone(polling.POLL_LOCK, channel.pk) as mine:
         if not mine:
             return 0
         held = queries.in_tasks(channel.pk, unwanted)

@@ -6,13 +6,12 @@ each push, and somebody who withdraws it, or is erased, is taken out: from pause
 nobody is added. Only a channel stopped by an error cannot; its health says how many wait, and since when.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from audiences.identity import survivor
@@ -24,7 +23,9 @@ from channels.adapters.base import AdapterError, AudienceChange, AudienceResult
 from channels.models import Channel, PlatformAudience, PlatformAudienceMember, PlatformRemoval
 from channels.platform_rules import rule_value
 from channels.queries import audience_sync as queries
+from channels.queries.locks import alone
 
+SYNC_LOCK = 0x65_76_61_75
 CHUNK = 10_000
 LEASE = timedelta(minutes=15)
 REST = timedelta(hours=1)  # after the platform refused a member
@@ -62,25 +63,10 @@ def unwant(audience_id: int, customer_ids: Sequence[int], now: datetime) -> int:
     return queries.want(audience_id, customer_ids, False, now) if customer_ids else 0
 
 
-@contextmanager
-def _alone(audience_id: int) -> Iterator[bool]:
-    """Whether this worker is the only one at this audience: two at once would make it twice on the platform."""
-    key = (0x65_76_61_75, audience_id % 2**31)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", key)
-        (mine,) = cursor.fetchone()
-    try:
-        yield bool(mine)
-    finally:
-        if mine:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", key)
-
-
 def sync(audience_id: int, now: datetime | None = None) -> Synced:
     """Push what differs until nothing does, or the platform says no. Runs outside a transaction."""
     done = Synced()
-    with _alone(audience_id) as mine:
+    with alone(SYNC_LOCK, audience_id) as mine:  # two at once would make it twice on the platform
         if not mine:
             done.busy = True
             return done

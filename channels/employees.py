@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -25,6 +25,7 @@ from channels.adapters.base import AdapterError, RosterReader
 from channels.fetching import Kind
 from channels.models import Channel, Employee
 from channels.queries import employees as queries
+from channels.queries.locks import alone
 
 log = logging.getLogger(__name__)
 
@@ -73,19 +74,14 @@ def run(job: Job) -> Mapping[str, Any]:
 def sync(channel: Channel, now: dt.datetime) -> Synced:
     """One channel, by one worker at a time. What fails is told in ``errors``; the rest is done all the same."""
     done = Synced()
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [SYNC_LOCK, channel.pk])
-        if not cursor.fetchone()[0]:
+    with alone(SYNC_LOCK, channel.pk) as mine:
+        if not mine:
             done.errors.append(_("A sync of this channel runs already."))
             return done
-    try:
-        _sync(channel, adapter_for(channel).roster(), now, done)
-    except AdapterError as error:
-        done.errors.append(str(error))
-    finally:
-        if connection.is_usable():
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [SYNC_LOCK, channel.pk])
+        try:
+            _sync(channel, adapter_for(channel).roster(), now, done)
+        except AdapterError as error:
+            done.errors.append(str(error))
     if done.errors:
         fetching.failed(Kind.EMPLOYEES, channel, " ".join(dict.fromkeys(done.errors)), now)
     else:

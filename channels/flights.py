@@ -15,7 +15,9 @@ from channels.accounts import adapter_for
 from channels.adapters import adapter_class
 from channels.adapters.base import AdapterError, Flight
 from channels.models import Channel, PlatformAudience
+from channels.queries.locks import alone
 
+FLIGHT_LOCK = 730_148
 REST = timedelta(minutes=10)  # after an error, or when the platform keeps to something else
 
 
@@ -125,7 +127,14 @@ def beyond_in_words(audience: PlatformAudience) -> list[Any]:
 
 
 def apply(audience_id: int, now: datetime) -> str:
-    """Tell the platform once; returns '' or what went wrong, which also stands on the audience."""
+    """Tell the platform once; returns '' or what went wrong, which also stands on the audience. Outside a transaction."""
+    with alone(
+        FLIGHT_LOCK, audience_id
+    ) as mine:  # two at once would make it twice on the platform, with twice the money
+        return _apply(audience_id, now) if mine else ""
+
+
+def _apply(audience_id: int, now: datetime) -> str:
     audience = PlatformAudience.objects.select_related("channel__brand").get(pk=audience_id)
     channel = audience.channel
     if not audience.wanted_flight or "set_flight" not in adapter_class(channel.adapter).verbs():

@@ -1,5 +1,6 @@
 """Caps a platform has not, flights of placements, and pushes that take force when published: told as they are."""
 
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +17,7 @@ from channels.models import PlatformAudience, PlatformAudienceMember
 from channels.vocabulary import Guarantee, Observability
 from tests import factories as make
 from tests.factories import DAY, HOUR, MINUTE, NOW
+from tests.test_pressure import in_threads
 from tests.test_steering import permit_upload
 from tests.wire import Wire, install
 
@@ -91,6 +93,28 @@ def test_a_cap_the_platform_has_not_never_counts_as_agreed_and_is_not_asked_for_
     for hour in range(1, 4):
         steer(NOW + hour * HOUR)
     assert len(platform.flights) == 1
+
+
+def test_a_flight_is_made_once_though_four_workers_tell_it_at_once() -> None:
+    platform = Platform()
+    made: list[str] = []
+
+    def set_flight(_self: Any, flight: Flight) -> Flight:
+        """As a platform without keys of ours: looked for, and made where it is not found."""
+        known = list(made)
+        time.sleep(0.1)
+        if not known:
+            made.append("g1")
+        return Flight(made[0], flight.budget, flight.starts_on, flight.ends_on)
+
+    platform.adapter.set_flight = set_flight
+    platform.campaign(make.customers(2, ("social",)))
+    steering.steer(NOW)
+    (audience_id,) = audience_sync.waiting(NOW)
+    audience_sync.sync(audience_id, NOW)
+    in_threads(4, lambda _n: flights.apply(audience_id, NOW))
+    assert made == ["g1"]
+    assert PlatformAudience.objects.get().flight_reference == "g1"
 
 
 def test_a_cap_the_platform_has_is_agreed() -> None:

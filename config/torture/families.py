@@ -55,6 +55,7 @@ RESTED = """
 UPDATE channels_platformaudiencemember SET lease_until = NULL WHERE wanted <> held AND lease_until IS NOT NULL
 """
 TRIED = "UPDATE channels_platformaudience SET flight_tried_at = NULL WHERE flight_tried_at < %(before)s"
+PUBLISHED = "UPDATE channels_platformaudience SET publish_after = %(now)s WHERE publish_after > %(soon)s"
 OPEN = """
 SELECT count(*) FILTER (WHERE t.state IN ('claimed', 'held')),
        count(*) FILTER (WHERE t.state = 'planned' AND t.due_at <= %(now)s AND t.deferred <> 'pressure'),
@@ -124,7 +125,7 @@ class Families(Torture):
             "now": now, "soon": soon, "before": before, "tries": TRIES, "slices": self.kills + 1, "open": self.opened,
         }  # fmt: skip
         with connection.cursor() as cursor:
-            for statement in (AGAIN, FASTER, RESTED, TRIED):
+            for statement in (AGAIN, FASTER, RESTED, TRIED, PUBLISHED):
                 cursor.execute(statement, params)
         names = [*SELDOM, *([REPORTS] if self._showing else []), *([TURN] if self._ended else [])]
         for name in names:

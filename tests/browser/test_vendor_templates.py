@@ -1,5 +1,6 @@
 """A text that goes out by an approved template, in a real browser: what the provider's template has to read."""
 
+import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from django.urls import reverse
 from playwright.sync_api import Page, expect
 
 from campaigns.models import MessageVersion
+from channels.models import PlatformRule
 from tests.browser.test_channels import NARROW, WIDE, accessible, no_sideways, watched  # noqa: F401
 from tests.campaign_drafts import make_channel, make_message
 
@@ -23,6 +25,10 @@ def test_the_editor_shows_the_template_and_refuses_what_tencent_would(
 ) -> None:
     aliyun = make_channel("sms", adapter="aliyun_sms", name="Aliyun")
     tencent = make_channel("sms", adapter="tencent_sms", name="Tencent")
+    PlatformRule.objects.get_or_create(  # as it is seeded; an earlier test may have emptied the table
+        medium="sms", adapter="tencent_sms", country="CN", key="template_links",
+        defaults={"value": "fixed", "source": "Tencent", "valid_from": dt.date(2020, 1, 1)},
+    )  # fmt: skip
     version = make_message("sms", text=TEXT)
     MessageVersion.objects.filter(pk=version.pk).update(template="SMS_7")
     page = watched("marketer")
