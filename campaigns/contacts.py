@@ -122,9 +122,10 @@ def to_say(task: PeopleTask) -> Saying | None:
         if offers.names_one(prepared.fields) and task.campaign_id:
             key = (task.campaign_id, task.customer_id)
             values = values | offers.given([key]).get(key, {})
-        subject, text, _html, _unsubscribe = prepared.fill(
+        filled = prepared.fill(
             values, campaign_id=touch.campaign_id, touch_id=touch.id, customer_id=task.customer_id
         )
+        subject, text = filled.subject, filled.text
     return Saying(identity.value if identity else "", subject, text, touch.deadline_at)
 
 

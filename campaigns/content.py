@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection
 from django.utils import timezone
@@ -84,6 +84,16 @@ class Problem:
 _Marked = tuple[links.Prepared, Callable[[int, int], str], Part, Part, Part]
 
 
+class Filled(NamedTuple):
+    """A message in one person's words. ``variables``: what a provider's own template is filled with."""
+
+    subject: str
+    text: str
+    html: str
+    unsubscribe: str
+    variables: dict[str, str]
+
+
 @dataclass(slots=True)
 class PreparedMessage:
     """One variant of one message version on one channel, parsed once and filled for many people."""
@@ -106,13 +116,10 @@ class PreparedMessage:
     def _prepared(self, campaign_id: int | None) -> _Marked:
         marked = self._marked.get(campaign_id)
         if marked is None:
-            prepared = (
-                links.Prepared(
-                    campaign_id, self.channel_id, self.text, self.html
-                )  # they stand in it as written
-                if self.template_links == vendor_templates.FIXED
-                else links.prepare(campaign_id, self.channel_id, self.text, self.html, pixel=self.pixel)
-            )
+            if self.template_links == vendor_templates.FIXED:  # they stand in it as written
+                prepared = links.Prepared(campaign_id, self.channel_id, self.text, self.html)
+            else:
+                prepared = links.prepare(campaign_id, self.channel_id, self.text, self.html, pixel=self.pixel)
             subject_line = LINES.sub(" ", self.subject).strip()
             marked = self._marked[campaign_id] = (
                 prepared,
@@ -131,9 +138,9 @@ class PreparedMessage:
         touch_id: int,
         customer_id: int,
         employee_id: int = 0,
-    ) -> tuple[str, str, str, str]:
-        """(subject, text, html, unsubscribe address) for one person. Links are tracked to this touch, or, where
-        equal messages must stay equal, to campaign, message and employee."""
+    ) -> "Filled":
+        """The words for one person. Links are tracked to this touch, or, where equal messages must stay equal, to
+        campaign, message and employee."""
         prepared, unsubscribe_url, subject_part, text_part, html_part = self._prepared(campaign_id)
         unsubscribe = unsubscribe_url(touch_id, customer_id)
         known = dict(values)
@@ -142,7 +149,8 @@ class PreparedMessage:
             known["preferences"] = links.preference_url(customer_id, self.channel_id, campaign_id, touch_id)
         subject = render(subject_part, known, "subject").strip()
         if self.template_links:
-            return subject, self._templated(values, campaign_id, touch_id, customer_id)[0], "", unsubscribe
+            text, variables = self._templated(values, campaign_id, touch_id, customer_id)
+            return Filled(subject, text, "", unsubscribe, variables)
         text, html = render(text_part, known, "text"), render(html_part, known, "html")
         if self.personal:
             text, html = prepared.fill(text, html, touch_id=touch_id, customer_id=customer_id)
@@ -150,14 +158,10 @@ class PreparedMessage:
             text, html = prepared.share(
                 text, html, version_id=self.message_version_id, employee_id=employee_id
             )
-        return subject, text, html, unsubscribe
+        return Filled(subject, text, html, unsubscribe, self._variables(values) if self.template else {})
 
-    def variables(
-        self, values: Mapping[str, Any], *, campaign_id: int | None, touch_id: int, customer_id: int
-    ) -> dict[str, str]:
-        """Variable → value of the text's fields, and of its links, for providers that fill their own template."""
-        if self.template_links:
-            return self._templated(values, campaign_id, touch_id, customer_id)[1]
+    def _variables(self, values: Mapping[str, Any]) -> dict[str, str]:
+        """Of a template whose links are not ours to fill: its fields."""
         return {
             piece.name: LINES.sub(" ", str(values.get(piece.name) or piece.fallback)).strip()
             for piece in parse(self.text)

@@ -91,12 +91,13 @@ def held_list(channel: Channel, campaign_id: int | None = None) -> Iterator[Held
             message = prepared[version, variant]
             subject, text = "", ""
             if message is not None:
-                subject, text, _html, _unsubscribe = message.fill(
+                filled = message.fill(
                     values.get(customer, {}) | granted.get((campaign, customer), {}),
                     campaign_id=campaign,
                     touch_id=touch,
                     customer_id=customer,
                 )
+                subject, text = filled.subject, filled.text
             yield Held(reference, attempt_id, name, address or "", subject, text, deadline)
 
 

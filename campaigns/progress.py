@@ -104,6 +104,7 @@ class Progress:
             "unobserved",
             "gap",
             "released",
+            "changed",
             "cost",
             "reserved",
             "short",
@@ -146,14 +147,15 @@ def progress(campaign: Campaign) -> Progress:
     releases: dict[str, int] = {}
     for touch in touch_counts:
         row = rows[touch.channel_id]
-        changed = touch.state == TouchState.RELEASED and touch.reason == Cause.CHANGED
-        name = "changed" if changed else FIELD_OF[TouchState(touch.state)]
+        name = FIELD_OF[TouchState(touch.state)]
+        if name == "released" and touch.reason == Cause.CHANGED:
+            name = "changed"
         setattr(row, name, getattr(row, name) + touch.n)
         row.cost += touch.cost
         row.reserved += touch.reserved
         if touch.state == TouchState.GAP:
             row.gaps[touch.reason] = row.gaps.get(touch.reason, 0) + touch.n
-        elif touch.state == TouchState.RELEASED:
+        elif name == "released":
             releases[touch.reason] = releases.get(touch.reason, 0) + touch.n
         elif touch.deferred:
             row.waits[touch.deferred] = row.waits.get(touch.deferred, 0) + touch.n

@@ -86,9 +86,8 @@ def sync(audience_id: int, now: datetime | None = None) -> Synced:
         except AdapterError as error:
             done.error = audience.last_error = str(error)[:254]
             if error.stops_channel and not states.stop(channel, str(error)):
-                _rest(
-                    audience, now + REST
-                )  # paused already, and stays so: the platform is not asked all the time
+                # Paused already, and stays so: the platform is not asked all the time.
+                _rest(audience, now + REST)
         audience.last_synced_at = now
         audience.save(update_fields=["last_synced_at", "last_error"])
     return done

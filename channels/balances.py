@@ -56,10 +56,10 @@ def store(channel: Channel, told: Sequence[Balance], now: dt.datetime) -> int:
     today = day_of(now)
     with transaction.atomic():
         Channel.objects.select_for_update(no_key=True).get(pk=channel.pk)  # two at a time would number alike
-        if enter_packages(channel, told, now):
-            consumption.accrue(
-                now
-            )  # what was used of them today is counted before they are held against the count
+        if enter_packages(
+            channel, told, now
+        ):  # what was used of them today is counted before they are held to it
+            consumption.accrue(now)
         totals: dict[str, Decimal] = defaultdict(Decimal)
         for one in told:
             totals[one.unit] += one.left

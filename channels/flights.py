@@ -127,10 +127,11 @@ def beyond_in_words(audience: PlatformAudience) -> list[Any]:
 
 
 def apply(audience_id: int, now: datetime) -> str:
-    """Tell the platform once; returns '' or what went wrong, which also stands on the audience. Outside a transaction."""
-    with alone(
-        FLIGHT_LOCK, audience_id
-    ) as mine:  # two at once would make it twice on the platform, with twice the money
+    """Tell the platform once; returns '' or what went wrong, which also stands on the audience. Outside a transaction.
+
+    By one worker at a time: two at once would make it twice on the platform, with twice the money.
+    """
+    with alone(FLIGHT_LOCK, audience_id) as mine:
         return _apply(audience_id, now) if mine else ""
 
 

@@ -27,12 +27,11 @@ from django.conf import settings
 
 KINDS = 8
 LONGEST = 120
-LONGEST_SHORT = (
-    35  # of up to 2,000 channels, 2 million links and campaigns, 34 thousand million touches and people
-)
+LONGEST_SHORT = 35
+"""Enough for 2,000 channels, 2 million links and campaigns, 34 thousand million touches and people."""
 _TAG = 8
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
-_BITS = 5.954196310386875  # a letter of the alphabet carries
+_BITS = math.log2(len(_ALPHABET))  # a letter carries
 
 
 class TokenKind(IntEnum):

@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from campaigns.models import Campaign
 from campaigns.vocabulary import CampaignState
+from channels.queries.locks import alone
 from reports.models import CoverageStanding
 from reports.queries import coverage_days as queries
 from reports.queries import people
@@ -33,7 +34,7 @@ EVERYBODY = 0  # the standing of all campaigns together
 
 def bring_up_to_date(now: dt.datetime) -> int:
     """Fold, count and renew what changed; how many things were done. One at a time does it."""
-    with queries.try_hold_all() as mine:
+    with alone(queries.LOCK_SPACE, EVERYBODY) as mine:
         if not mine:
             return 0
         new = [campaign_id for campaign_id, _zone, _table in queries.uncounted()]

@@ -106,17 +106,10 @@ def worded(
         try:
             if message is None:
                 raise LookupError(f"no variant {row.variant} of message version {row.message_version_id}")
-            subject, text, html, unsubscribe = message.fill(
+            filled = message.fill(
                 known, campaign_id=row.campaign_id, touch_id=row.touch_id, customer_id=row.customer_id,
                 employee_id=employee_id,
             )  # fmt: skip
-            variables = (
-                message.variables(
-                    known, campaign_id=row.campaign_id, touch_id=row.touch_id, customer_id=row.customer_id
-                )
-                if message.template
-                else {}
-            )
         except Exception as error:  # one message that cannot be worded does not hold the others
             if isinstance(error, DatabaseError | InterfaceError) and is_gone(error):
                 raise  # nothing is wrong with its words
@@ -130,12 +123,12 @@ def worded(
             Outgoing(
                 attempt_id=row.attempt_id or 0,
                 address=row.address or "",
-                subject=subject,
-                text=text,
-                html=html,
+                subject=filled.subject,
+                text=filled.text,
+                html=filled.html,
                 sender=sender,
-                unsubscribe_url=unsubscribe,
-                variables=variables,
+                unsubscribe_url=filled.unsubscribe,
+                variables=filled.variables,
                 template=message.template,
                 expires_at=row.deadline_at,
             )

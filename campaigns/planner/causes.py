@@ -23,7 +23,6 @@ ORDER: tuple[str, ...] = (
     Cause.BUDGET,
     Cause.CAP,
     Cause.PRICE,
-    Cause.CHANGED,  # of a running campaign: an earlier change let it go
 )
 CODE: dict[str, int] = {cause: code for code, cause in enumerate(ORDER)}
 NAMES = np.array(ORDER, dtype=object)

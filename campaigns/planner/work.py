@@ -28,7 +28,6 @@ from campaigns.planner import (
 )
 from campaigns.planner import given as givens
 from campaigns.planner.calendar import Calendar
-from campaigns.planner.causes import CODE
 from campaigns.planner.choice import Choice
 from campaigns.planner.cost import TouchCost
 from campaigns.planner.given import Given
@@ -40,7 +39,6 @@ from campaigns.planner.spec import Spec
 from campaigns.planner.targets import Targets
 from campaigns.queries import plan as queries
 from campaigns.queries.plan import Committed, Place, Standing
-from campaigns.vocabulary import Cause
 
 Report = Callable[[int, int, str], None]
 EVERYBODY, LATE_JOINERS, MEMBERS = "everybody", "late joiners", "members"
@@ -136,7 +134,6 @@ def compute(
     more = planned.copy()
     planned += given.kept
     cause = np.where(wanted.cause > 0, wanted.cause, np.where(placed.missed > 0, placed.missed, chosen.cause))
-    cause[(cause == 0) & (planned < wanted.target)] = CODE[Cause.CHANGED]  # let go by an earlier change
     cause[planned >= wanted.target] = 0
     tell(4, STEPS, _("Writing it down"))
     return Outcome(

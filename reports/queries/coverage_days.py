@@ -128,20 +128,6 @@ def hold(campaign_id: int) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def try_hold_all() -> Iterator[bool]:
-    """Whether nobody else brings all campaigns up to date; held until the block ends or the worker dies."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s, 0)", [LOCK_SPACE])
-        mine = bool(cursor.fetchone()[0])
-    try:
-        yield mine
-    finally:
-        if mine and connection.connection is not None and not connection.connection.closed:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s, 0)", [LOCK_SPACE])
-
-
 def fold(campaign_id: int) -> int:
     """Changes of a campaign added to its cells; how many cells they touched. Under :func:`hold`."""
     return _run(FOLD, {"campaign": campaign_id})
