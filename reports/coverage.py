@@ -319,7 +319,7 @@ def _put_together(
         classes=_classes(channels),
         phases=_phases(campaign, by_round),
         stages=dict(by_stage),
-        days=sorted(days.items()),
+        days=days_due(days),
         never_planned=never_planned,
         causes=cause_lines(total.gaps),
         released=[(cause, _cause_label(cause), touches) for cause, touches in total.released.most_common()],
@@ -329,6 +329,11 @@ def _put_together(
         histogram=_histogram(people["histogram"]),
         receipts=_receipts(channels, people),
     )
+
+
+def days_due(days: Mapping[dt.date, Count]) -> list[tuple[dt.date, Count]]:
+    """Days on which anything was due, or came too often: not those of which a change took out all."""
+    return sorted((day, count) for day, count in days.items() if count.due or count.over_total)
 
 
 def _count_people(

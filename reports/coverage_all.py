@@ -11,7 +11,7 @@ from django.utils import timezone
 from campaigns.models import Campaign
 from channels.models import Channel
 from reports import coverage_days
-from reports.coverage import CauseLine, Count, cause_lines
+from reports.coverage import CauseLine, Count, cause_lines, days_due
 from reports.models.coverage import NO_DAY
 from reports.queries import coverage as queries
 from reports.queries import coverage_days as cells
@@ -78,7 +78,7 @@ def coverage_of_all(since: dt.date, until: dt.date) -> AllCoverage:
             key=lambda line: line[0].name,
         ),
         stages=dict(by_stage),
-        days=sorted(by_day.items()),
+        days=days_due(by_day),
         never_planned=never_planned,
         causes=cause_lines(total.gaps),
     )

@@ -4,6 +4,7 @@ import datetime as dt
 from collections import Counter
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -115,6 +116,9 @@ def test_coverage_adds_up_before_and_after_a_lowered_target_and_aims_at_it_no_mo
     assert figures(campaign, NOW + rows.DAY) == (6, 6, 3, 0)
     extend(campaign, NOW + rows.DAY)
     assert figures(campaign, NOW + rows.DAY) == (6, 6, 3, 0)
+    due = touches(campaign).exclude(state="released").values_list("due_at", flat=True)
+    told = [day for day, _count in coverage(campaign, NOW).days]
+    assert told == sorted({at.astimezone(ZoneInfo(campaign.zone)).date() for at in due})
 
 
 def test_coverage_adds_up_where_a_lowered_target_meets_people_who_left() -> None:
