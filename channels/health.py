@@ -55,11 +55,15 @@ class Health:
     @property
     def troubles(self) -> list[str]:
         """In words, the worst first."""
+        if self.channel.state != Channel.State.STOPPED:
+            return self.other_troubles
+        stopped = _("Stopped: %(reason)s") % {"reason": self.channel.state_reason or _("no reason given")}
+        return [stopped, *self.other_troubles]
+
+    @property
+    def other_troubles(self) -> list[str]:
+        """Beside that the channel is stopped, which its page says at its head."""
         told = []
-        if self.channel.state == Channel.State.STOPPED:
-            told.append(
-                _("Stopped: %(reason)s") % {"reason": self.channel.state_reason or _("no reason given")}
-            )
         if self.channel.last_check and not self.channel.last_check.get("ok"):
             told.append(_("The connection test failed."))
         if self._taking_out_is_late:
