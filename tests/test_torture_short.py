@@ -21,7 +21,7 @@ def test_nothing_is_sent_twice_or_over_or_lost_when_everything_is_killed():
     )
     assert done.stdout.strip(), done.stderr[-3000:]
     found = json.loads(done.stdout)
-    assert (found["finished"], found["kills"], found["touches"]) == (True, 2, 480)
+    assert (found["finished"], found["kills"], found["touches"]) == (True, 2, 480), found
     for name in (
         "sent_twice",
         "over",

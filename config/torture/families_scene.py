@@ -40,6 +40,7 @@ from config import api_keys, demo_logins
 from config.demo.accounts import HOST, connect
 from config.demo.drafts import Part, draft
 from config.models import User
+from config.torture.scene import noon_zone
 
 DAY = dt.timedelta(days=1)
 CAP, HOURS, CAPPED = 3, 24, Medium.SMS
@@ -132,12 +133,6 @@ NAMES = {
     "phone": "phone", "email": "email", "wecom_external_id": "wecom_external_id", "openid": "openid",
     "member_number": "member_number",
 }  # fmt: skip
-
-
-def noon_zone(now: dt.datetime) -> str:
-    """A zone in which it is about noon: no quiet hours, whenever this runs."""
-    ahead = 12 - now.hour
-    return f"Etc/GMT{-ahead:+d}" if ahead else "Etc/GMT"
 
 
 def build(customers: int, ports: Mapping[str, int], folder: Path, now: dt.datetime) -> Scene:
