@@ -13,13 +13,14 @@ from django.utils.translation import gettext as _
 from campaigns import lateness, versions
 from campaigns.lifecycle import IllegalTransition
 from campaigns.models import Campaign, ChannelPlan
+from campaigns.queries import steering
 from campaigns.vocabulary import CampaignState
 
 PAUSABLE = (CampaignState.RUNNING, CampaignState.PAUSED)
 
 
 def pause(campaign: Campaign, channel_id: int, now: datetime) -> ChannelPlan:
-    """Nothing more is claimed on this channel from the next claim on; held tasks are called back."""
+    """Nothing more is claimed on this channel from the next claim on; held tasks are called back, ads are paused."""
     with transaction.atomic():
         plan = _locked(campaign, channel_id)
         if plan.paused_at is not None:
@@ -27,6 +28,7 @@ def pause(campaign: Campaign, channel_id: int, now: datetime) -> ChannelPlan:
         lateness.begin_clock(campaign.pk, channel_id, now)
         plan.paused_at = now
         plan.save(update_fields=["paused_at"])
+        steering.hold(now)
     return plan
 
 

@@ -18,6 +18,7 @@ from audiences.models import Job
 from campaigns import approvals, changes, content, readiness, rounds, versions
 from campaigns.models import Approval, Campaign, CampaignVersion, Plan
 from campaigns.queries import lifecycle as queries
+from campaigns.queries import steering
 from campaigns.vocabulary import CampaignState
 
 RELEASE_JOB = "release"
@@ -267,11 +268,12 @@ def finish_due(now: datetime) -> int:
 
 
 def pause(campaign: Campaign, user: AbstractUser, now: datetime, reason: str = "") -> None:
-    """Nothing more is claimed from the next claim on: claims read the state."""
+    """Nothing more is claimed from the next claim on: claims read the state. Its ads are paused on the platforms."""
     with transaction.atomic():
         campaign = versions.lock(campaign.pk)
         _expect(campaign, CampaignState.RUNNING)
         _move(campaign, CampaignState.PAUSED, reason or _("Paused by %(who)s") % {"who": user})
+        steering.hold(now)
 
 
 def resume(campaign: Campaign, user: AbstractUser, now: datetime) -> None:
@@ -284,6 +286,7 @@ def resume(campaign: Campaign, user: AbstractUser, now: datetime) -> None:
                 _("Its end has passed: there is nothing to resume. Stop it, or duplicate it.")
             )
         _move(campaign, CampaignState.RUNNING)
+        steering.hold(now)
 
 
 def stop(campaign: Campaign, user: AbstractUser, reason: str, now: datetime) -> Job:
@@ -307,6 +310,7 @@ def stop(campaign: Campaign, user: AbstractUser, reason: str, now: datetime) -> 
             else (_("Stopped by %(who)s") % {"who": user})
         )
         _move(campaign, CampaignState.FINISHED, told)
+        steering.hold(now)
         return _wind_down(campaign, user)
 
 

@@ -9,7 +9,9 @@ from typing import Any
 from campaigns.models import Budget, Campaign
 from campaigns.queries import progress as queries
 from campaigns.vocabulary import OWNER_OF, AttemptState, Cause, MemberState, Owner, TouchState
-from channels.models import Channel
+from channels import flight_pauses
+from channels.flight_pauses import Told
+from channels.models import Channel, PlatformAudience
 
 OPEN = (TouchState.PLANNED, TouchState.CLAIMED)
 
@@ -40,6 +42,9 @@ class ChannelProgress:
     budget: Budget | None = None
     paused_at: datetime | None = None  # in this campaign only
     in_plan: bool = False  # False: a change took the channel out
+    ads: tuple[PlatformAudience, Told] | None = (
+        None  # how the pause of its flight stands, where ads are to stand still
+    )
 
     @property
     def short(self) -> int:
@@ -144,6 +149,9 @@ def progress(campaign: Campaign) -> Progress:
         row.planned += target.planned
         if target.target > target.planned:
             row.gaps[target.cause] = row.gaps.get(target.cause, 0) + target.target - target.planned
+    for channel_id, standing in flight_pauses.of_campaign(campaign.pk).items():
+        if channel_id in rows:
+            rows[channel_id].ads = standing
     releases: dict[str, int] = {}
     for touch in touch_counts:
         row = rows[touch.channel_id]

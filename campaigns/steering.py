@@ -28,7 +28,7 @@ LONGEST_CAP_DAYS = 90  # what platforms take as an interval
 
 def steer(now: datetime) -> int:
     """Bring audiences and touches of all running plans on platforms up to date; how many rows changed."""
-    done = 0
+    done = queries.hold(now)
     for campaign_id, channel_id, brand_id, medium, observability, name in queries.steered(now):
         params = {
             "campaign": campaign_id,

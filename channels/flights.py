@@ -97,9 +97,10 @@ def settled(audience: PlatformAudience) -> bool:
 
 
 def waiting(now: datetime) -> list[int]:
-    """Audiences of active channels whose flight is not as wanted, and was not tried just now."""
+    """Audiences of active channels whose flight is not as wanted, and was not tried just now. What stands still waits:
+    telling a flight may make it."""
     rows = (
-        PlatformAudience.objects.filter(channel__state=Channel.State.ACTIVE)
+        PlatformAudience.objects.filter(channel__state=Channel.State.ACTIVE, pause_wanted=False)
         .exclude(wanted_flight={})
         .exclude(wanted_flight=F("known_flight"))
         .filter(Q(flight_tried_at=None) | Q(flight_tried_at__lt=now - REST))
@@ -111,7 +112,9 @@ def refer(audience: PlatformAudience, reference: str) -> None:
     """Somebody says which campaign, ad group or ad of the platform this flight is; it is told anew."""
     audience.flight_reference = reference.strip()[:120]
     audience.known_flight, audience.flight_tried_at, audience.last_error = {}, None, ""
-    audience.save(update_fields=["flight_reference", "known_flight", "flight_tried_at", "last_error"])
+    # Another one is looked at anew, and is not ours to start.
+    audience.pause_known, audience.paused_by_us_at, audience.pause_tried_at = None, None, None
+    audience.save()
 
 
 # What a platform may have nothing for, in words.
@@ -138,7 +141,11 @@ def apply(audience_id: int, now: datetime) -> str:
 def _apply(audience_id: int, now: datetime) -> str:
     audience = PlatformAudience.objects.select_related("channel__brand").get(pk=audience_id)
     channel = audience.channel
-    if not audience.wanted_flight or "set_flight" not in adapter_class(channel.adapter).verbs():
+    if (
+        audience.pause_wanted
+        or not audience.wanted_flight
+        or "set_flight" not in adapter_class(channel.adapter).verbs()
+    ):
         return ""
     audience.flight_tried_at = now
     audience.save(update_fields=["flight_tried_at"])

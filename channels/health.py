@@ -1,6 +1,7 @@
 """How a channel fares: throughput and errors of the last day, what waits, when it last heard something, and how
 fetching from its provider goes."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
@@ -10,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from channels import daily_reports, fetching
+from channels import daily_reports, fetching, flight_pauses
 from channels.models import Channel, ChannelCapacity, ChannelFetch
 from channels.queries import health as queries
 from channels.registers import due_messages
@@ -38,6 +39,7 @@ class Health:
     to_take_out_since: datetime | None = None
     failing: Sequence[ChannelFetch] = ()  # what could not be fetched for some time
     now: datetime | None = None
+    ads_shown: int = 0  # flights that should stand still for a while and may be shown
 
     @property
     def handed_over(self) -> int:
@@ -66,6 +68,15 @@ class Health:
         told = []
         if self.channel.last_check and not self.channel.last_check.get("ok"):
             told.append(_("The connection test failed."))
+        if self.ads_shown:
+            told.append(
+                ngettext(
+                    "Ads of %(n)d campaign that stands still may still be shown: pause them on the platform.",
+                    "Ads of %(n)d campaigns that stand still may still be shown: pause them on the platform.",
+                    self.ads_shown,
+                )
+                % {"n": self.ads_shown}
+            )
         if self._taking_out_is_late:
             told.append(
                 ngettext(
@@ -136,18 +147,20 @@ class Span:
 
 
 def of_channels(channels: Sequence[Channel], now: datetime) -> list[Health]:
-    """In the order given, in two queries."""
+    """In the order given, in three queries."""
     ids = [channel.pk for channel in channels]
     rows = {row[0]: row[1:] for row in queries.summary(ids, now - DAY)}
     failing: dict[int, list[ChannelFetch]] = {}
     for row in ChannelFetch.objects.filter(channel__in=ids, failing_since__lte=now - LATE).order_by("kind"):
         failing.setdefault(row.channel_id, []).append(row)
+    shown = Counter(one.channel_id for one in flight_pauses.late(now))
     found = [Health(channel, *rows.get(channel.pk, ())) for channel in channels]
     return [
         replace(
             one,
             failing=failing.get(one.channel.pk, ()) if one.channel.state == Channel.State.ACTIVE else (),
             now=now,
+            ads_shown=shown[one.channel.pk],
         )
         for one in found
     ]

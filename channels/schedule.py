@@ -18,6 +18,11 @@ BEAT: dict[str, dict[str, Any]] = {
         "schedule": 60.0,
         "options": {"expires": 60},
     },
+    "channels-pause-flights": {
+        "task": "channels.tasks.pause_flights",
+        "schedule": 10.0,
+        "options": {"expires": 10},
+    },
     "channels-fetch-reports": {
         "task": "channels.tasks.fetch_reports",
         "schedule": 3600.0,

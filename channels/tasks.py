@@ -5,7 +5,16 @@ import logging
 from celery import shared_task
 from django.utils import timezone
 
-from channels import audience_sync, balances, consumption, daily_reports, employees, flights, pushing
+from channels import (
+    audience_sync,
+    balances,
+    consumption,
+    daily_reports,
+    employees,
+    flight_pauses,
+    flights,
+    pushing,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +40,14 @@ def set_flights() -> None:
     for audience_id in flights.waiting(timezone.now()):
         if text := flights.apply(audience_id, timezone.now()):
             logger.warning("flight of audience %s: %s", audience_id, text)
+
+
+@shared_task
+def pause_flights() -> None:
+    """Ads of campaigns that stand still, and those that go on again."""
+    for audience_id in flight_pauses.waiting(timezone.now()):
+        if text := flight_pauses.apply(audience_id, timezone.now()):
+            logger.warning("pause of audience %s: %s", audience_id, text)
 
 
 @shared_task

@@ -7,7 +7,7 @@ from typing import Any
 
 from channels.accounts import defaults
 from channels.adapters import adapter_class
-from channels.adapters.base import Account, AudienceChange, Flight, Renew
+from channels.adapters.base import Account, AudienceChange, BaseAdapter, Flight, Renew
 from channels.sandbox.server import Sandbox
 
 TODAY = dt.date(2026, 11, 23)
@@ -51,3 +51,18 @@ def flight(reference: str = "", **fields: Any) -> Flight:
         "cap_exposures": 3, "cap_days": 7,
     }  # fmt: skip
     return Flight(reference, **(told | fields))
+
+
+def pauses(adapter: BaseAdapter, reference: str, deliver: Callable[[float], int]) -> None:
+    """A flight that runs is paused, shows nothing while it is, and goes on. ``deliver`` brings a day's delivery to a
+    share of what it allows and tells its exposures so far."""
+    assert deliver(0.3) > 0
+    assert adapter.pause_flight(reference, None) is False
+    for _twice in range(2):
+        assert adapter.pause_flight(reference, True) is True
+    shown = deliver(0.3)
+    assert deliver(0.6) == shown, "paused, and still shown"
+    assert adapter.pause_flight(reference, None) is True
+    for _twice in range(2):
+        assert adapter.pause_flight(reference, False) is False
+    assert deliver(0.9) > shown

@@ -18,6 +18,9 @@ from audiences.models import ImportBatch
 from audiences.registers import ImportKind
 
 WORK_MEM = "256MB"  # of one statement's sort or hash, in this transaction only
+LOOK_OF_FEW = (
+    "5"  # statistics of a call's rows: 1,500 are looked at, not 30,000, which took an eighth of a call
+)
 _TABLE = re.compile(r"\{(raw|rows|bad)\}|\{work:(\w+)\}")
 
 
@@ -123,6 +126,8 @@ def make(staged: Staged, zone: str) -> None:
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('work_mem', %s, true)", [WORK_MEM])
+        if staged.source.few:
+            cursor.execute("SELECT set_config('default_statistics_target', %s, true)", [LOOK_OF_FEW])
     _copy(staged)
     with connection.cursor() as cursor:
         # Set back at once: Django takes every time it reads for one in the connection's zone.

@@ -6,13 +6,14 @@ Every verb of such an adapter says what should be so, so a call whose answer was
 import datetime as dt
 import hashlib
 from collections.abc import Mapping, Sequence
-from decimal import ROUND_DOWN, Decimal
+from decimal import Decimal
 from typing import Any, ClassVar
 
 import httpx
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from channels.adapters._flights import BY_AUDIENCE
 from channels.adapters.base import (
     Account,
     AdapterError,
@@ -23,7 +24,6 @@ from channels.adapters.base import (
 )
 
 WAIT_PASSING, WAIT_MINUTES = 10.0, 120.0
-BY_AUDIENCE = "audience:"  # a flight reference that names the audience a placement is aimed at
 
 SECRETS = (
     Setting("app_secret", gettext_lazy("App secret"), kind="password", secret=True),
@@ -191,20 +191,6 @@ class OAuthAdapter(BaseAdapter):
             % {"what": what},
             code="reference",
         )
-
-
-def days_of(flight: Flight) -> int:
-    return (flight.ends_on - flight.starts_on).days + 1
-
-
-def daily(flight: Flight) -> Decimal:
-    """The budget of a day, in whole hundredths: never more than the flight's in all."""
-    return (flight.budget / days_of(flight)).quantize(Decimal("0.01"), ROUND_DOWN)
-
-
-def in_all(known: Decimal, flight: Flight) -> Decimal:
-    """What a day's budget that the platform tells comes to: the wanted one, where it is the one we set."""
-    return flight.budget if known == daily(flight) else known * days_of(flight)
 
 
 def sha256(value: str) -> str:

@@ -16,10 +16,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from audiences.vocabulary import IdentityKind, Medium
-from channels.adapters._oauth import daily, in_all
+from channels.adapters._flights import BY_AUDIENCE, daily, in_all, name_of, number_of, switched
 from channels.adapters._people import Form, Person, customers_of, hashed, mainland_number, people_of
 from channels.adapters._refresh_tokens import RefreshTokens
 from channels.adapters.base import (
+    NOT_FOUND,
     Account,
     AdapterError,
     AudienceChange,
@@ -37,7 +38,6 @@ MOST_MEMBERS = 100_000  # lines of one file
 PAGE = 500
 CAMPAIGN_REPORT = 2290316
 COLUMNS = ("date", "campaignId", "impression", "click", "cost")
-BY_AUDIENCE = "audience:"  # a flight reference that names an audience: the campaign is made
 SERVICES = "/json/sms/service"
 OK, PARTIAL, FAILED, SYSTEM = range(4)  # header.status
 WAIT_SLOWER, WAIT_PASSING = 60.0, 10.0
@@ -241,13 +241,29 @@ class Adapter(BaseAdapter):
             without=WITHOUT,
         )
 
-    def _campaign_of(self, audience: str, flight: Flight) -> str:
-        """The campaign we made for an audience, found by its name, or made now."""
-        name = f"Evenreach {audience}"
+    def pause_flight(self, reference: str, paused: bool | None) -> bool:
+        """The campaign's own switch. Raises :class:`AdapterError`."""
+        campaign = number_of(reference, self._named)
+
+        def change(wanted: bool) -> None:
+            change = {"campaignId": int(campaign), "pause": wanted}
+            self._call("CampaignService/updateCampaign", {"campaignTypes": [change]})
+
+        return switched(paused, lambda: bool(self._campaign(campaign).get("pause")), change)
+
+    def _named(self, name: str) -> str:
+        """The id of the campaign of this name; '' where there is none."""
         fields = ["campaignId", "campaignName"]
         for found in self._call("CampaignService/getCampaign", {"campaignFields": fields, "campaignIds": []}):
             if found.get("campaignName") == name:
                 return str(found["campaignId"])
+        return ""
+
+    def _campaign_of(self, audience: str, flight: Flight) -> str:
+        """The campaign we made for an audience, found by its name, or made now."""
+        name = name_of(audience)
+        if known := self._named(name):
+            return known
         made = {
             "campaignName": name, "budget": float(daily(flight)),
             "pause": not self.account.settings.get("start_active", True),
@@ -262,7 +278,7 @@ class Adapter(BaseAdapter):
         given = {"campaignFields": fields, "campaignIds": [int(campaign)]}
         found = self._call("CampaignService/getCampaign", given)
         if not found:
-            raise AdapterError(_("Baidu knows no campaign %s in this account.") % campaign, code="not_found")
+            raise AdapterError(_("Baidu knows no campaign %s in this account.") % campaign, code=NOT_FOUND)
         return dict(found[0])
 
     # Reports --------------------------------------------------------------------------------------

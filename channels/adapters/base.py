@@ -139,6 +139,10 @@ class BadSignature(Exception):
     """A webhook that does not prove its sender: refused with 403 and counted."""
 
 
+NOT_FOUND = "not_found"
+"""Code of an :class:`AdapterError`: the platform has no campaign, ad group or ad of that name or number."""
+
+
 class AdapterError(Exception):
     """A call that failed as a whole, before anything can have arrived.
 
@@ -457,6 +461,14 @@ class BaseAdapter:
         cap is then kept by taking people out of the audience."""
         raise NotImplementedError
 
+    def pause_flight(self, reference: str, paused: bool | None) -> bool:
+        """Whether the ads of a flight are paused on the platform, which is brought about first unless ``paused`` is None.
+
+        ``audience:<id>`` is the flight of an audience; none is made. Idempotent. Raises :class:`AdapterError`, with the
+        code :data:`NOT_FOUND` where the platform has no such flight: then nothing of it is shown.
+        """
+        raise NotImplementedError
+
     def fetch_report(self, day: dt.date) -> list[ReportRow]:
         raise NotImplementedError
 
@@ -511,6 +523,7 @@ class BaseAdapter:
         "sync_audience",
         "publish_audience",
         "set_flight",
+        "pause_flight",
         "fetch_report",
         "fetch_balance",
         "parse_inbound",

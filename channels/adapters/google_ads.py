@@ -17,11 +17,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from audiences.vocabulary import IdentityKind, Medium
+from channels.adapters._flights import BY_AUDIENCE, daily, days_of, in_all, name_of, number_of, switched
 from channels.adapters._google_ads_api import REQUIREMENTS, Api, sdk
-from channels.adapters._oauth import daily, days_of, in_all
 from channels.adapters._people import Form, Person, customers_of, e164, email, hashed, people_of
 from channels.adapters._refresh_tokens import RefreshTokens
 from channels.adapters.base import (
+    NOT_FOUND,
     Account,
     AdapterError,
     AudienceChange,
@@ -38,14 +39,13 @@ from channels.vocabulary import Domain, Guarantee, Observability, PriceModel
 MOST_MEMBERS = 10_000
 MICROS = Decimal(1_000_000)
 WAIT_SLOWER, WAIT_PASSING = 60.0, 10.0
-BY_AUDIENCE = "audience:"  # a flight reference that names an audience: the campaign is made
 GMAIL = {"gmail.com", "googlemail.com"}
 # Campaign types whose ads are shown unasked, and so know a frequency cap.
 CAPPED = {"DISPLAY", "VIDEO", "DEMAND_GEN"}
 UNITS = {"DAY": 1, "WEEK": 7, "MONTH": 30}
 BAD_MEMBER = re.compile(r"audience_?[mM]embers\[(\d+)\]")
 FLIGHT_FIELDS = (
-    "campaign.id, campaign.resource_name, campaign.advertising_channel_type, campaign.start_date_time, "
+    "campaign.id, campaign.resource_name, campaign.status, campaign.advertising_channel_type, campaign.start_date_time, "
     "campaign.end_date_time, campaign.frequency_caps, campaign_budget.resource_name, campaign_budget.period, "
     "campaign_budget.amount_micros, campaign_budget.total_amount_micros, campaign_budget.explicitly_shared"
 )
@@ -296,15 +296,33 @@ class Adapter(BaseAdapter):
             known = self._campaign(campaign)
         return self._told(known, flight)
 
-    def _campaign_of(self, audience: str, flight: Flight) -> str:
-        """The campaign we made for a list, found by its name, or made now with its budget: all or nothing."""
-        name = f"Evenreach {audience}"
+    def pause_flight(self, reference: str, paused: bool | None) -> bool:
+        """The campaign's own switch. Raises :class:`AdapterError`."""
+        campaign = number_of(reference, self._named)
+
+        def change(wanted: bool) -> None:
+            name = f"customers/{self._customer}/campaigns/{campaign}"
+            update = {"resource_name": name, "status": "PAUSED" if wanted else "ENABLED"}
+            mask = sdk("google.protobuf.field_mask_pb2").FieldMask(paths=["status"])
+            self._api.mutate(
+                self._customer, [{"campaign_operation": {"update": update, "update_mask": mask}}]
+            )
+
+        return switched(paused, lambda: self._campaign(campaign).campaign.status.name != "ENABLED", change)
+
+    def _named(self, name: str) -> str:
+        """The id of the campaign of this name; '' where there is none."""
         found = self._api.rows(
             self._customer,
             f"SELECT campaign.id FROM campaign WHERE campaign.name = '{_quoted(name)}' AND campaign.status != 'REMOVED'",
         )
-        if found:
-            return str(found[0].campaign.id)
+        return str(found[0].campaign.id) if found else ""
+
+    def _campaign_of(self, audience: str, flight: Flight) -> str:
+        """The campaign we made for a list, found by its name, or made now with its budget: all or nothing."""
+        name = name_of(audience)
+        if known := self._named(name):
+            return known
         kind = str(self.account.settings.get("campaign_type") or "SEARCH")
         base = f"customers/{self._customer}"
         campaign: dict[str, Any] = {
@@ -344,7 +362,7 @@ class Adapter(BaseAdapter):
             self._customer, f"SELECT {FLIGHT_FIELDS} FROM campaign WHERE campaign.id = {campaign}"
         )
         if not rows:
-            raise AdapterError(_("Google knows no campaign %s in this account.") % campaign, code="not_found")
+            raise AdapterError(_("Google knows no campaign %s in this account.") % campaign, code=NOT_FOUND)
         return rows[0]
 
     def _differences(self, known: Any, flight: Flight) -> list[dict[str, Any]]:
@@ -492,7 +510,7 @@ class Adapter(BaseAdapter):
             )
             rows = self._api.rows(self._customer, query)
             if not rows:
-                raise AdapterError(_("Google tells nothing of this account."), code="not_found")
+                raise AdapterError(_("Google tells nothing of this account."), code=NOT_FOUND)
             customer = rows[0].customer
             self._facts = {
                 "name": customer.descriptive_name, "currency": customer.currency_code,

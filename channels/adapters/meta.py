@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from audiences.vocabulary import IdentityKind, Medium
+from channels.adapters._flights import BY_AUDIENCE, name_of, number_of, switched
 from channels.adapters._people import Form, by_kind, hashed, people_of
 from channels.adapters.base import (
     Account,
@@ -52,9 +53,6 @@ WHOLE = {
     "TWD",
     "VND",
 }  # budgets without hundredths
-BY_AUDIENCE = (
-    "audience:"  # a flight reference that names an audience instead of an ad set: the ad set is made
-)
 MOST_DAYS = 90
 FIELDS = "date_start,adset_id,account_currency,spend,impressions,clicks,reach,frequency"
 
@@ -253,21 +251,29 @@ class Adapter(BaseAdapter):
             ]
         return wanted
 
-    def _adset_of(self, audience: str, wanted: Mapping[str, Any]) -> str:
-        """The ad set we made for an audience, found by its name, or made now."""
-        name = f"Evenreach {audience}"
+    def pause_flight(self, reference: str, paused: bool | None) -> bool:
+        """The ad set's own switch. Raises :class:`AdapterError`."""
+        adset = number_of(reference, lambda name: self._named("adsets", name))
+        return switched(
+            paused,
+            lambda: self._call("GET", adset, {"fields": "status"}).get("status") != "ACTIVE",
+            lambda wanted: self._call("POST", adset, {"status": "PAUSED" if wanted else "ACTIVE"}),
+        )
+
+    def _named(self, kind: str, name: str) -> str:
+        """The id of an ad set or campaign of this name; '' where there is none."""
         by_name = json.dumps([{"field": "name", "operator": "EQUAL", "value": name}])
-        for found in self._pages(f"{self._act}/adsets", {"fields": "id,name", "filtering": by_name}):
+        for found in self._pages(f"{self._act}/{kind}", {"fields": "id,name", "filtering": by_name}):
             if found.get("name") == name:
                 return str(found["id"])
-        campaign = next(
-            (
-                str(found["id"])
-                for found in self._pages(f"{self._act}/campaigns", {"fields": "id,name", "filtering": by_name})
-                if found.get("name") == name
-            ),
-            "",
-        ) or str(
+        return ""
+
+    def _adset_of(self, audience: str, wanted: Mapping[str, Any]) -> str:
+        """The ad set we made for an audience, found by its name, or made now."""
+        name = name_of(audience)
+        if known := self._named("adsets", name):
+            return known
+        campaign = self._named("campaigns", name) or str(
             self._call(
                 "POST", f"{self._act}/campaigns",
                 {"name": name, "objective": "OUTCOME_AWARENESS", "special_ad_categories": "[]", "status": "ACTIVE"},

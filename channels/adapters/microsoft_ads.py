@@ -18,11 +18,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from audiences.vocabulary import IdentityKind, Medium
+from channels.adapters._flights import BY_AUDIENCE, daily, in_all, name_of, number_of, switched
 from channels.adapters._microsoft_soap import REQUIREMENTS, Soap, batch_errors, listed
-from channels.adapters._oauth import daily, in_all
 from channels.adapters._people import Form, Person, customers_of, e164, email, hashed, people_of
 from channels.adapters._refresh_tokens import RefreshTokens
 from channels.adapters.base import (
+    NOT_FOUND,
     Account,
     AdapterError,
     AudienceChange,
@@ -38,7 +39,6 @@ from channels.vocabulary import Domain, Guarantee, Observability, PriceModel
 
 MOST_ITEMS = 10_000
 WAIT_PASSING = 10.0
-BY_AUDIENCE = "audience:"  # a flight reference that names a list: the campaign is made
 SCOPE = "https://ads.microsoft.com/msads.manage offline_access"
 CAMPAIGNS, REPORTS, CUSTOMERS = "CampaignManagementService", "ReportingService", "CustomerManagementService"
 BILLING = "CustomerBillingService"
@@ -281,15 +281,34 @@ class Adapter(BaseAdapter):
             )
         return answer
 
-    def _campaign_of(self, audience: str, flight: Flight) -> str:
-        """The campaign we made for a list, found by its name, or made now."""
-        name = f"Evenreach {audience}"
+    def pause_flight(self, reference: str, paused: bool | None) -> bool:
+        """The campaign's own switch. Raises :class:`AdapterError`."""
+        campaign = number_of(reference, self._named)
+
+        def change(wanted: bool) -> None:
+            update = self._soap.make(
+                CAMPAIGNS, "Campaign", Id=int(campaign), CampaignType=_kinds(self._campaign(campaign)),
+                Status="Paused" if wanted else "Active",
+            )  # fmt: skip
+            self._send_campaigns("UpdateCampaigns", update)
+
+        return switched(paused, lambda: str(self._campaign(campaign).Status) != "Active", change)
+
+    def _named(self, name: str) -> str:
+        """The id of the campaign of this name; '' where there is none."""
         answer = self._soap.call(
             CAMPAIGNS, "GetCampaignsByAccountId", AccountId=int(self._account), CampaignType="Search"
         )
         for found in listed(answer, "Campaign"):
             if found is not None and str(found.Name) == name:
                 return str(found.Id)
+        return ""
+
+    def _campaign_of(self, audience: str, flight: Flight) -> str:
+        """The campaign we made for a list, found by its name, or made now."""
+        name = name_of(audience)
+        if known := self._named(name):
+            return known
         told = self.account.settings
         detail = self._soap.make(
             CAMPAIGNS, "TargetSettingDetail", CriterionTypeGroup="Audience", TargetAndBid=True
@@ -339,7 +358,7 @@ class Adapter(BaseAdapter):
         found = [entry for entry in listed(answer, "Campaigns", "Campaign") if entry is not None]
         if not found:
             raise AdapterError(
-                _("Microsoft knows no campaign %s in this account.") % campaign, code="not_found"
+                _("Microsoft knows no campaign %s in this account.") % campaign, code=NOT_FOUND
             )
         return found[0]
 

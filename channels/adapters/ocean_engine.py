@@ -19,13 +19,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from audiences.vocabulary import IdentityKind, Medium
+from channels.adapters._flights import BY_AUDIENCE, daily, in_all, switched
 from channels.adapters._oauth import (
-    BY_AUDIENCE,
     SECRETS,
     WAIT_MINUTES,
     OAuthAdapter,
-    daily,
-    in_all,
     money,
     reaching,
     sha256,
@@ -33,6 +31,7 @@ from channels.adapters._oauth import (
 )
 from channels.adapters._people import Form, customers_of, hashed, mainland_number, people_of
 from channels.adapters.base import (
+    NOT_FOUND,
     AdapterError,
     AudienceChange,
     AudienceResult,
@@ -199,7 +198,7 @@ class Adapter(OAuthAdapter):
     def set_flight(self, flight: Flight) -> Flight:
         """Daily budget and dates of a project; only what differs is sent. There is no frequency cap, so none is told
         back. ``audience:<data source>`` is the project aimed at its audience. Raises :class:`AdapterError`."""
-        known = self._project(flight)
+        known = self._project(flight.reference or self.wanted_reference(flight, _("project")))
         project = int(known["project_id"])
         wanted = {
             "schedule_type": "SCHEDULE_START_END", "start_time": flight.starts_on.isoformat(),
@@ -217,10 +216,31 @@ class Adapter(OAuthAdapter):
             ends_on=dt.date.fromisoformat(str(setting["end_time"])[:10]),
         )
 
-    def _project(self, flight: Flight) -> dict[str, Any]:
-        if not flight.reference.startswith(BY_AUDIENCE):
-            return self._project_by_id(self.wanted_reference(flight, _("project")))
-        source = flight.reference.removeprefix(BY_AUDIENCE)
+    def pause_flight(self, reference: str, paused: bool | None) -> bool:
+        """The project's own switch. Raises :class:`AdapterError`."""
+        project = int(self._project(reference)["project_id"])
+        return switched(
+            paused,
+            lambda: self._project_by_id(str(project)).get("opt_status") != "ENABLE",
+            lambda wanted: self._switch(project, wanted),
+        )
+
+    def _switch(self, project: int, paused: bool) -> None:
+        """A batch of one; a batch is taken although its members fail, so they are looked at."""
+        change = {"project_id": project, "opt_status": "DISABLE" if paused else "ENABLE"}
+        told = self._post("v3.0/project/status/update/", {"data": [change]})
+        for one in told.get("errors") or ():
+            raise AdapterError(
+                _("%(platform)s says: %(text)s")
+                % {"platform": self.platform, "text": str(one.get("error_message") or one)[:300]},
+                code=str(one.get("error_code") or "errors"),
+            )
+
+    def _project(self, reference: str) -> dict[str, Any]:
+        """A project by its number, or the one aimed at an audience. Raises :class:`AdapterError`."""
+        if not reference.startswith(BY_AUDIENCE):
+            return self._project_by_id(reference)
+        source = reference.removeprefix(BY_AUDIENCE)
         audience = str((self._source(source).get("default_audience") or {}).get("custom_audience_id") or "")
         aimed = [told for told in self._projects({}) if audience and audience in _aimed_at(told)]
         if len(aimed) == 1:
@@ -230,13 +250,13 @@ class Adapter(OAuthAdapter):
             if aimed
             else _("No project is aimed at audience %(id)s yet: choose it in a project's targeting.")
         )
-        raise AdapterError(text % {"id": audience or source}, code="reference")
+        raise AdapterError(text % {"id": audience or source}, code="reference" if aimed else NOT_FOUND)
 
     def _project_by_id(self, project: str) -> dict[str, Any]:
         if project.isdecimal():
             for told in self._projects({"ids": [int(project)]}):
                 return told
-        raise AdapterError(_("Ocean Engine has no project %s.") % project, code="reference")
+        raise AdapterError(_("Ocean Engine has no project %s.") % project, code=NOT_FOUND)
 
     def _projects(self, filtering: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         given = {"filtering": json.dumps(filtering)} if filtering else {}

@@ -19,19 +19,18 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from audiences.vocabulary import IdentityKind, Medium
+from channels.adapters._flights import BY_AUDIENCE, daily, in_all, switched
 from channels.adapters._oauth import (
-    BY_AUDIENCE,
     SECRETS,
     WAIT_MINUTES,
     OAuthAdapter,
-    daily,
-    in_all,
     reaching,
     sha256,
     whole,
 )
 from channels.adapters._people import Form, as_is, by_kind, hashed, mainland_number, people_of
 from channels.adapters.base import (
+    NOT_FOUND,
     AdapterError,
     AudienceChange,
     AudienceResult,
@@ -226,7 +225,7 @@ class Adapter(OAuthAdapter):
                 % {"least": LEAST_DAILY, "most": MOST_DAILY, "budget": budget},
                 code="budget",
             )
-        known = self._adgroup(flight)
+        known = self._adgroup(flight.reference or self.wanted_reference(flight, _("ad group")))
         adgroup = int(known["adgroup_id"])
         if known.get("daily_budget") != int(budget * FEN):
             self._change(
@@ -245,10 +244,27 @@ class Adapter(OAuthAdapter):
             ends_on=dt.date.fromisoformat(known.get("end_date") or known["begin_date"]),
         )
 
-    def _adgroup(self, flight: Flight) -> dict[str, Any]:
-        if not flight.reference.startswith(BY_AUDIENCE):
-            return self._adgroup_by_id(self.wanted_reference(flight, _("ad group")))
-        audience = flight.reference.removeprefix(BY_AUDIENCE)
+    def pause_flight(self, reference: str, paused: bool | None) -> bool:
+        """The ad group's own switch. Raises :class:`AdapterError`."""
+        adgroup = int(self._adgroup(reference)["adgroup_id"])
+        return switched(
+            paused,
+            lambda: self._adgroup_by_id(str(adgroup)).get("configured_status") != "AD_STATUS_NORMAL",
+            lambda wanted: self._change(
+                "adgroups/update_configured_status",
+                "update_configured_status_spec",
+                {
+                    "adgroup_id": adgroup,
+                    "configured_status": "AD_STATUS_SUSPEND" if wanted else "AD_STATUS_NORMAL",
+                },
+            ),
+        )
+
+    def _adgroup(self, reference: str) -> dict[str, Any]:
+        """An ad group by its number, or the one aimed at an audience. Raises :class:`AdapterError`."""
+        if not reference.startswith(BY_AUDIENCE):
+            return self._adgroup_by_id(reference)
+        audience = reference.removeprefix(BY_AUDIENCE)
         aimed = [
             told
             for told in self._pages("adgroups/get", {"fields": json.dumps(_ADGROUP)})
@@ -261,7 +277,7 @@ class Adapter(OAuthAdapter):
             if aimed
             else _("No ad group is aimed at audience %(id)s yet: choose it in an ad group's targeting.")
         )
-        raise AdapterError(text % {"id": audience}, code="reference")
+        raise AdapterError(text % {"id": audience}, code="reference" if aimed else NOT_FOUND)
 
     def _adgroup_by_id(self, adgroup: str) -> dict[str, Any]:
         rules = [{"field": "adgroup_id", "operator": "EQUALS", "values": [adgroup]}]
@@ -269,7 +285,7 @@ class Adapter(OAuthAdapter):
             "adgroups/get", {"filtering": json.dumps(rules), "fields": json.dumps(_ADGROUP)}
         ):
             return told
-        raise AdapterError(_("Tencent Ads has no ad group %s.") % adgroup, code="reference")
+        raise AdapterError(_("Tencent Ads has no ad group %s.") % adgroup, code=NOT_FOUND)
 
     def _change(self, path: str, spec: str, change: dict[str, Any]) -> None:
         """A batch of one; a batch is taken although its members fail, so each is looked at."""
@@ -363,7 +379,9 @@ class Adapter(OAuthAdapter):
             page += 1
 
 
-_ADGROUP = ["adgroup_id", "adgroup_name", "begin_date", "end_date", "daily_budget", "targeting"]
+_ADGROUP = [
+    "adgroup_id", "adgroup_name", "begin_date", "end_date", "daily_budget", "configured_status", "targeting",
+]  # fmt: skip
 
 
 def _parts(values: Sequence[str], most: int = MOST_BYTES) -> Iterator[Sequence[str]]:

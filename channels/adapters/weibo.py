@@ -14,12 +14,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from audiences.vocabulary import Medium
+from channels.adapters._flights import days_of
 from channels.adapters._oauth import (
     SECRETS,
     WAIT_MINUTES,
     WAIT_PASSING,
     OAuthAdapter,
-    days_of,
     money,
     reaching,
     whole,

@@ -13,23 +13,33 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from audiences.vocabulary import Medium
+from channels.adapters._flights import daily, in_all, switched
 from channels.adapters._oauth import (
     SECRETS,
     WAIT_MINUTES,
     WAIT_PASSING,
     OAuthAdapter,
-    daily,
-    in_all,
     money,
     reaching,
     whole,
 )
-from channels.adapters.base import AdapterError, Balance, Checked, Credentials, Flight, ReportRow, Setting
+from channels.adapters.base import (
+    NOT_FOUND,
+    AdapterError,
+    Balance,
+    Checked,
+    Credentials,
+    Flight,
+    ReportRow,
+    Setting,
+)
 from channels.vocabulary import Domain, Guarantee, Observability, PriceModel
 
 FEN = 100
 LEAST_DAILY, BELOW_DAILY = 10_000, 99_999_900  # fen
 OVER_STATUS = {401}
+RESUME, PAUSE = 1, 2  # action_type
+PAUSED_STATES = {2, 3}  # campaign_filter_state: paused, removed
 PAGE = 1000
 
 
@@ -81,6 +91,17 @@ class Adapter(OAuthAdapter):
             ends_on=dt.date.fromisoformat(str(known["expire_time"])[:10]),
         )
 
+    def pause_flight(self, reference: str, paused: bool | None) -> bool:
+        """The campaign's own switch. Raises :class:`AdapterError`."""
+        return switched(
+            paused,
+            lambda: _is_paused(self._campaign(reference)),
+            lambda wanted: self._post(
+                "campaign/status/update",
+                {"campaign_ids": [int(reference)], "action_type": PAUSE if wanted else RESUME},
+            ),
+        )
+
     def _campaign(self, campaign: str) -> dict[str, Any]:
         if campaign.isdecimal():
             told = self._post(
@@ -89,7 +110,7 @@ class Adapter(OAuthAdapter):
             )
             for one in told.get("base_campaign_dtos") or ():
                 return dict(one)
-        raise AdapterError(_("Xiaohongshu has no campaign %s.") % campaign, code="reference")
+        raise AdapterError(_("Xiaohongshu has no campaign %s.") % campaign, code=NOT_FOUND)
 
     # Reports --------------------------------------------------------------------------------------
 
@@ -161,6 +182,11 @@ class Adapter(OAuthAdapter):
     def _post(self, path: str, given: Mapping[str, Any]) -> dict[str, Any]:
         body = {"advertiser_id": int(self._account_id), **given}
         return dict(self.call("POST", f"/api/open/jg/{path}", json=body))
+
+
+def _is_paused(campaign: Mapping[str, Any]) -> bool:
+    """By its own switch; a campaign without money is none."""
+    return campaign.get("campaign_enable") == 0 or campaign.get("campaign_filter_state") in PAUSED_STATES
 
 
 def _same(known: Any, wanted: Any) -> bool:

@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import generics, serializers
 
-from channels import flights
+from channels import flight_pauses, flights
 from channels.api.channels import Guarded
 from channels.models import PlatformAudience
 from channels.queries import audience_sync as queries
@@ -16,6 +16,15 @@ class PlatformAudienceSerializer(serializers.ModelSerializer[PlatformAudience]):
     cap_held = serializers.SerializerMethodField(
         help_text="Whether the platform holds the wanted frequency cap; null where none is wanted or nothing is known."
     )
+
+    ads = serializers.SerializerMethodField(
+        help_text="While its campaign stands still or is over: paused, pausing, failing, by_hand or nothing; resuming "
+        "when it goes on; empty while the campaign runs."
+    )
+
+    def get_ads(self, audience: PlatformAudience) -> str:
+        standing = flight_pauses.told(audience)
+        return str(standing.standing) if standing else ""
 
     def get_cap_held(self, audience: PlatformAudience) -> bool | None:
         if not audience.wanted_flight.get("cap_exposures") or not audience.known_flight:
@@ -34,6 +43,9 @@ class PlatformAudienceSerializer(serializers.ModelSerializer[PlatformAudience]):
             "wanted_flight",
             "known_flight",
             "cap_held",
+            "ads",
+            "paused_by_us_at",
+            "pause_error",
             "platform_size",
             "publish_after",
             "last_synced_at",
@@ -70,7 +82,7 @@ class PlatformAudiences(Guarded, generics.ListAPIView[PlatformAudience]):
     """Audiences that platforms hold for us."""
 
     serializer_class = PlatformAudienceSerializer
-    queryset = PlatformAudience.objects.all()
+    queryset = PlatformAudience.objects.select_related("channel")
     filterset_fields = ("channel", "campaign_id")
     write_roles = ()
 
@@ -79,5 +91,5 @@ class OnePlatformAudience(Guarded, generics.RetrieveAPIView[PlatformAudience]):
     """One audience, with how far wanted and held agree."""
 
     serializer_class = OnePlatformAudienceSerializer
-    queryset = PlatformAudience.objects.all()
+    queryset = PlatformAudience.objects.select_related("channel")
     write_roles = ()

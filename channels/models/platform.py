@@ -20,6 +20,12 @@ class PlatformAudience(models.Model):
     known_flight = models.JSONField(default=dict, blank=True)  # what the platform last confirmed
     flight_tried_at = models.DateTimeField(null=True, blank=True)
     platform_size = models.BigIntegerField(null=True, blank=True)  # matched members, as the platform tells
+    pause_wanted = models.BooleanField(default=False)  # its campaign stands still, or is over
+    pause_wanted_at = models.DateTimeField(null=True, blank=True)
+    pause_known = models.BooleanField(null=True)  # what the platform told since that was wanted
+    paused_by_us_at = models.DateTimeField(null=True, blank=True)  # only what we paused do we let go on
+    pause_tried_at = models.DateTimeField(null=True, blank=True)
+    pause_error = models.CharField(max_length=254, blank=True)
     publish_after = models.DateTimeField(null=True, blank=True)  # what was pushed is not in force before
     last_synced_at = models.DateTimeField(null=True, blank=True)
     last_error = models.CharField(max_length=254, blank=True)

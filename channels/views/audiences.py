@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST
 
 from audiences.access import ANYBODY, Role, needs
 from channels import audience_list as lists
-from channels import flights
+from channels import flight_pauses, flights
 from channels.adapters import adapter_class
 from channels.models import PlatformAudience
 from channels.queries import audience_sync as queries
@@ -41,6 +41,8 @@ def audience(request: HttpRequest, pk: int) -> HttpResponse:
         "agrees": flights.agrees(found),
         "beyond": flights.beyond_in_words(found),
         "unheld_cap": flights.unheld_cap(found),
+        "can_pause": flight_pauses.can_pause(found.channel),
+        "standing": flight_pauses.told(found),
         "steers": "set_flight" in adapter_class(found.channel.adapter).verbs(),
         "waiting_erasure": found.removals.count(),
         "mirrors": found.channel.observability == Observability.PERSON_TARGETED,

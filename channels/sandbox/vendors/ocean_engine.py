@@ -73,6 +73,7 @@ class Vendor(AdPlatform):
             "2/dmp/custom_audience/publish/": self._publish,
             "2/dmp/custom_audience/push_v2/": self._push,
             "v3.0/project/update/": self._update_project,
+            "v3.0/project/status/update/": self._switch_projects,
         }.items():
             router.add_post(f"/open_api/{path}", self.guarded(handler, path))
         return app
@@ -284,7 +285,9 @@ class Vendor(AdPlatform):
 
     def day_budget_fen(self, placement: dict[str, Any], day: dt.date) -> int:
         setting = placement.get("delivery_setting") or {}
-        if not within(day, setting.get("start_time"), setting.get("end_time")):
+        if placement.get("opt_status", "ENABLE") != "ENABLE" or not within(
+            day, setting.get("start_time"), setting.get("end_time")
+        ):
             return 0
         return round(float(setting.get("budget") or 0) * 100)
 
@@ -298,7 +301,7 @@ class Vendor(AdPlatform):
     async def _list_projects(self, request: web.Request, given: dict[str, Any]) -> Any:
         ids = {str(one) for one in json.loads(given.get("filtering") or "{}").get("ids") or ()}
         rows = [
-            {"project_id": int(key), **fields}
+            {"project_id": int(key), "opt_status": "ENABLE", **fields}
             for key, fields in sorted(self.placements.items())
             if not ids or key in ids
         ]
@@ -317,6 +320,22 @@ class Vendor(AdPlatform):
                 dt.date.fromisoformat(str(setting[name])[:10])
         self.place(key, delivery_setting={**known, **setting})
         return {"project_id": int(key)}
+
+    async def _switch_projects(self, request: web.Request, given: dict[str, Any]) -> Any:
+        changes = given.get("data") or []
+        if not 1 <= len(changes) <= 10:
+            raise Refused(self.codes["parameter"], "data: one to 10 projects")
+        done, errors = [], []
+        for one in changes:
+            key, status = str(one.get("project_id")), one.get("opt_status")
+            if key in self.placements and status in {"ENABLE", "DISABLE"}:
+                self.place(key, opt_status=status)
+                done.append(int(key))
+            else:
+                errors.append(
+                    {"project_id": one.get("project_id"), "error_code": 40001, "error_message": "项目不存在"}
+                )
+        return {"project_ids": done, "errors": errors}
 
     # -- reports -----------------------------------------------------------------------------------------
     async def _report(self, request: web.Request, given: dict[str, Any]) -> Any:

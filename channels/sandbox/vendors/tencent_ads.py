@@ -29,8 +29,10 @@ MOST_BYTES = 100 * 1024 * 1024
 BATCHES = {
     "adgroups/update_daily_budget": "update_daily_budget_spec",
     "adgroups/update_datetime": "update_datetime_spec",
+    "adgroups/update_configured_status": "update_configured_status_spec",
 }
 NONCE, STALE = 11_003, 11_002
+RUNS = "AD_STATUS_NORMAL"
 
 
 @dataclass
@@ -74,6 +76,7 @@ class Vendor(AdPlatform):
             "custom_audience_files/add": self._add_file,
             "adgroups/update_daily_budget": self._update_budget,
             "adgroups/update_datetime": self._update_dates,
+            "adgroups/update_configured_status": self._update_status,
         }.items():
             router.add_post(f"/v3.0/{path}", self.guarded(handler, path))
         return app
@@ -256,7 +259,9 @@ class Vendor(AdPlatform):
         return {value for key in aimed for value in self.members(str(key))}
 
     def day_budget_fen(self, placement: dict[str, Any], day: dt.date) -> int:
-        if not within(day, placement.get("begin_date"), placement.get("end_date")):
+        if placement.get("configured_status", RUNS) != RUNS or not within(
+            day, placement.get("begin_date"), placement.get("end_date")
+        ):
             return 0
         return int(placement.get("daily_budget") or 0)
 
@@ -267,7 +272,7 @@ class Vendor(AdPlatform):
                 raise Refused(self.codes["parameter"], "filtering is not known to this sandbox")
             wanted = set(map(str, rule["values"]))
         rows = [
-            {"adgroup_id": int(key), **fields}
+            {"adgroup_id": int(key), "configured_status": RUNS, **fields}
             for key, fields in sorted(self.placements.items())
             if wanted is None or key in wanted
         ]
@@ -293,6 +298,16 @@ class Vendor(AdPlatform):
         if ends < begins:
             raise Refused(self.codes["parameter"], "end_date must not be before begin_date")
         return {"begin_date": one["begin_date"], "end_date": one["end_date"]}
+
+    async def _update_status(self, request: web.Request, given: dict[str, Any]) -> Any:
+        return self._batch(given["update_configured_status_spec"], self._status_of)
+
+    def _status_of(self, one: dict[str, Any]) -> dict[str, Any]:
+        if one.get("configured_status") not in {RUNS, "AD_STATUS_SUSPEND"}:
+            raise Refused(
+                self.codes["parameter"], "configured_status is AD_STATUS_NORMAL or AD_STATUS_SUSPEND"
+            )
+        return {"configured_status": one["configured_status"]}
 
     def _batch(self, spec: list[dict[str, Any]], change: Any) -> dict[str, Any]:
         told, failed = [], []

@@ -22,6 +22,7 @@ class Vendor(AdPlatform):
             "oauth2/refresh_token": self._token,
             "jg/campaign/list": self._list,
             "jg/campaign/update": self._update,
+            "jg/campaign/status/update": self._switch,
             "jg/data/report/offline/campaign": self._report,
             "jg/account/balance/info": self._balance,
         }.items():
@@ -52,7 +53,9 @@ class Vendor(AdPlatform):
         }  # fmt: skip
 
     def day_budget_fen(self, placement: dict[str, Any], day: dt.date) -> int:
-        if not within(day, placement.get("start_time"), placement.get("expire_time")):
+        if not placement.get("campaign_enable", 1) or not within(
+            day, placement.get("start_time"), placement.get("expire_time")
+        ):
             return 0
         return int(placement.get("campaign_day_budget") or 0)
 
@@ -62,7 +65,7 @@ class Vendor(AdPlatform):
         if len(ids) > 20 or not 1 <= size <= 100:
             raise Refused(self.codes["parameter"], "at most 20 campaign_ids, page_size 1 to 100")
         rows = [
-            {"campaign_id": int(key), **fields}
+            {"campaign_id": int(key), "campaign_enable": 1, "campaign_filter_state": 1, **fields}
             for key, fields in sorted(self.placements.items())
             if not ids or key in ids
         ]
@@ -91,6 +94,17 @@ class Vendor(AdPlatform):
             fields |= {"start_time": given["start_time"], "expire_time": given["expire_time"]}
         self.place(key, **fields)
         return {"campaign_id": int(key)}
+
+    async def _switch(self, request: web.Request, given: dict[str, Any]) -> Any:
+        ids, action = given.get("campaign_ids") or [], given.get("action_type")
+        if not 1 <= len(ids) <= 20 or action not in {1, 2}:
+            raise Refused(
+                self.codes["parameter"], "one to 20 campaign_ids, action_type 1 or 2 in this sandbox"
+            )
+        for key in map(str, ids):
+            self.placement(key)
+            self.place(key, campaign_enable=2 - action, campaign_filter_state=action)
+        return {"campaign_ids": ids}
 
     async def _report(self, request: web.Request, given: dict[str, Any]) -> Any:
         """Days that are over: today's figures are not in the offline report."""
