@@ -56,7 +56,8 @@ def test_health_and_the_pause_of_one_channel(
     now = timezone.now()
     stopped = stopped_channel()
     one, other = make.channel(name="会员邮件"), make.channel(name="Mail, shop B")
-    found = make.campaign([one, other], now=now, name="双十一")
+    ads = [make_channel("meta", "social", name="Meta, Beijing"), make_channel("weibo", "social", name="微博")]
+    found = make.campaign([one, other, *ads], now=now, name="双十一")
     make.released(found, make.customers(12), due_at=now - HOUR)
     page = page_as("marketer")
     context.add_cookies([{"name": settings.LANGUAGE_COOKIE_NAME, "value": language, "url": live_server.url}])
@@ -82,3 +83,17 @@ def test_health_and_the_pause_of_one_channel(
     fits(page)
     resume.click()
     expect(pause).to_be_visible()
+    for channel in ads:  # stand still as well, one for a while already
+        audience = audience_sync.audience_for(channel, found.pk, "双十一 buyers")
+        audience.pause_wanted, audience.pause_wanted_at, audience.flight_reference = True, now - HOUR, "2385"
+        audience.pause_error = "(#190) Error validating access token: the session has expired"
+        audience.save()
+    page.reload()
+    shots(page, f"live-ads-{language}-{width}")
+    fits(page)
+    page.goto(live_server.url + reverse("channels:audience", args=[audience.pk]))
+    shots(page, f"audience-ads-{language}-{width}")
+    fits(page)
+    page.goto(live_server.url)
+    shots(page, f"home-ads-{language}-{width}")
+    fits(page)
