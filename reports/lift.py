@@ -6,12 +6,12 @@ Rates: Newcombe's hybrid score interval for a difference (Newcombe 1998, method 
 import datetime as dt
 import math
 from dataclasses import asdict, dataclass
+from types import ModuleType
 from typing import Any
 
 from django.conf import settings
 from django.db import connection
 from django.utils.translation import gettext as _
-from scipy import stats
 
 from campaigns.models import Campaign
 from reports.models import LiftMeasure
@@ -32,9 +32,16 @@ class Difference:
     high: float
 
 
+def _stats() -> ModuleType:
+    """SciPy's, loaded when a lift is first reckoned: it takes longer to load than Django."""
+    from scipy import stats
+
+    return stats
+
+
 def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson's score interval of a rate; ``n`` ≥ 1."""
-    z = float(stats.norm.ppf(0.5 + confidence / 2))
+    z = float(_stats().norm.ppf(0.5 + confidence / 2))
     rate = successes / n
     centre = rate + z * z / (2 * n)
     half = z * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
@@ -68,13 +75,13 @@ def welch(
     if error == 0:
         return Difference(mean_a, mean_b, difference, difference, difference)
     freedom = (variance_a + variance_b) ** 2 / (variance_a**2 / (a - 1) + variance_b**2 / (b - 1))
-    half = float(stats.t.ppf(0.5 + confidence / 2, freedom)) * error
+    half = float(_stats().t.ppf(0.5 + confidence / 2, freedom)) * error
     return Difference(mean_a, mean_b, difference, difference - half, difference + half)
 
 
 def sample_ratio_p(treated: int, held_out: int, share: float) -> float:
     """How likely a split at least this uneven is when each person is held out with probability ``share``."""
-    return float(stats.binomtest(held_out, treated + held_out, share).pvalue)
+    return float(_stats().binomtest(held_out, treated + held_out, share).pvalue)
 
 
 @dataclass(frozen=True, slots=True)

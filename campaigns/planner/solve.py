@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linprog
 
 from campaigns.planner.instance import Counts, Floats, Instance, select
 
@@ -195,6 +194,8 @@ def _mix(known: Sequence[Evaluation], amount: Floats) -> tuple[Floats, Floats, f
 
     Taking nothing is always one more answer, so there is a mixture.
     """
+    from scipy.optimize import linprog  # here: what never plans need not load it
+
     parts = len(known[0].value)
     value = np.stack([one.value for one in known])  # answers × parts
     used = np.stack([one.used for one in known])  # answers × parts × limits

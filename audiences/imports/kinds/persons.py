@@ -10,8 +10,6 @@ import numpy as np
 from django.db import IntegrityError, connection
 from django.utils.translation import gettext as _
 from psycopg.errors import UniqueViolation
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from audiences import merge
 from audiences.imports.kinds.bulk import bare
@@ -165,6 +163,10 @@ def disown(staged: Staged) -> None:
 
 def _leaders(edges: list[tuple[int, int]]) -> Iterable[tuple[int, int]]:
     """(line, first line of the same person) from edges between lines and what they share."""
+    # Here: every process would load SciPy with its imports, for a third of its start.
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
     pairs = np.array(edges, dtype=np.int64)
     lines, line_of = np.unique(pairs[:, 0], return_inverse=True)
     things, thing_of = np.unique(pairs[:, 1], return_inverse=True)
