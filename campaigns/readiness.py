@@ -14,7 +14,7 @@ from audiences.models import Segment
 from audiences.vocabulary import Stage
 from campaigns import cadence, content, definition, hours
 from campaigns.models import Campaign, Message, MessageVersion, Occasion, Offer, Plan
-from channels import platform_rules
+from channels import platform_rules, rule_sources
 from channels.models import Channel, PlatformRule
 from channels.vocabulary import Observability
 
@@ -346,6 +346,7 @@ def flight(document: Mapping[str, Any], now: datetime) -> tuple[date, date]:
 
 def said_by(source: str, since: date | None) -> str:
     """Who says so, and from when it holds."""
+    source = rule_sources.in_words(source)
     if since is None:
         return source
     return _("%(source)s, holds from %(day)s") % {"source": source, "day": date_format(since)}

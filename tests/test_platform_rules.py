@@ -3,7 +3,9 @@
 from datetime import date, timedelta
 
 import pytest
+from django.utils import translation
 
+from channels import rule_sources
 from channels.models import PlatformRule
 from channels.platform_rules import (
     KEYS,
@@ -150,3 +152,12 @@ def test_wecom_counts_bytes() -> None:
 def test_a_value_that_does_not_fit_its_key_is_refused_with_what_to_write(key: str, bad: object) -> None:
     with pytest.raises(ValueError, match="Write|must"):
         clean_value(key, bad)
+
+
+def test_the_source_of_every_shipped_rule_is_said_in_chinese() -> None:
+    shipped = set(PlatformRule.objects.values_list("source", flat=True)) - {""}
+    assert shipped
+    assert shipped <= set(rule_sources.SHIPPED), "a rule was added without its source in words"
+    with translation.override("zh-hans"):
+        assert rule_sources.in_words("Operators' common opt-out words") == "运营商通行退订用语"
+        assert rule_sources.in_words("Our lawyer, 2026-05-01") == "Our lawyer, 2026-05-01"

@@ -6,6 +6,7 @@ from django import template
 from django.utils.translation import gettext as _
 
 from audiences.templatetags.evenreach import decimal, money
+from channels import rule_sources
 from channels.platform_rules import DAYS_IN_MONTH
 
 register = template.Library()
@@ -25,6 +26,12 @@ def in_words(value: Any) -> str:
     if isinstance(value, dict):
         return "; ".join(f"{name} {in_words(one)}" for name, one in value.items())
     return str(value)
+
+
+@register.filter
+def who_says(source: str) -> str:
+    """The source of a rule."""
+    return rule_sources.in_words(source)
 
 
 @register.filter
