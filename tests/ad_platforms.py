@@ -2,12 +2,24 @@
 
 import datetime as dt
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
 from channels.accounts import defaults
 from channels.adapters import adapter_class
-from channels.adapters.base import Account, AudienceChange, BaseAdapter, Flight, Renew
+from channels.adapters._flights import BY_AUDIENCE
+from channels.adapters.base import (
+    NOT_FOUND,
+    Account,
+    AdapterError,
+    AudienceChange,
+    BaseAdapter,
+    Flight,
+    Renew,
+)
 from channels.sandbox.server import Sandbox
 
 TODAY = dt.date(2026, 11, 23)
@@ -66,3 +78,21 @@ def pauses(adapter: BaseAdapter, reference: str, deliver: Callable[[float], int]
     for _twice in range(2):
         assert adapter.pause_flight(reference, False) is False
     assert deliver(0.9) > shown
+
+
+def not_there(adapter: BaseAdapter, reference: str) -> None:
+    """What the platform has not is told so, and not made in order to be paused."""
+    with pytest.raises(AdapterError) as caught:
+        adapter.pause_flight(reference, True)
+    assert caught.value.code == NOT_FOUND
+
+
+def pauses_what_was_made(
+    adapter: BaseAdapter, audience: str, flight: Flight, deliver: Callable[[str, float], int]
+) -> None:
+    """As :func:`pauses`, where the adapter itself makes what is shown to an audience; also by the audience's name."""
+    named = f"{BY_AUDIENCE}{audience}"
+    not_there(adapter, named)
+    reference = adapter.set_flight(replace(flight, reference=named)).reference
+    pauses(adapter, reference, lambda share: deliver(reference, share))
+    assert [adapter.pause_flight(named, wanted) for wanted in (True, None, False)] == [True, True, False]

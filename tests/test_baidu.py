@@ -26,10 +26,10 @@ from baiduads_manual.oauth.api.oauth_service import OAuthService
 from baiduads_manual.oauth.model.refresh_token_request import RefreshTokenRequest
 
 from channels.adapters.baidu import BY_AUDIENCE, WITHOUT, Adapter
-from channels.adapters.base import NOT_FOUND, AdapterError, AudienceChange, Flight
+from channels.adapters.base import AdapterError, AudienceChange, Flight
 from channels.sandbox.server import Sandbox
 from channels.vocabulary import Guarantee, PriceModel
-from tests.ad_platforms import pauses
+from tests.ad_platforms import pauses_what_was_made
 from tests.adapter_contract import AdapterContract
 from tests.sandbox_fixture import start_sandbox
 from tests.search_accounts import baidu_account, phones
@@ -331,16 +331,9 @@ def test_our_fields_are_those_of_the_sdk(
 
 def test_a_paused_flight_is_shown_to_nobody_until_it_goes_on(adapter: Adapter, sandbox: Sandbox) -> None:
     audience = adapter.sync_audience("", "P", phones(300), []).external_id
-    named = f"{BY_AUDIENCE}{audience}"
-    with pytest.raises(AdapterError) as caught:
-        adapter.pause_flight(named, True)
-    assert caught.value.code == NOT_FOUND, "nothing was made for it, and nothing is made to be paused"
-    reference = adapter.set_flight(flight(named)).reference
-    sandbox.call(vendor(sandbox).aim, reference, audience)
-    pauses(
-        adapter,
-        reference,
-        lambda share: int(sandbox.call(vendor(sandbox).deliver, reference, TODAY, share).impressions),
-    )
-    pauses_by_name = [adapter.pause_flight(named, wanted) for wanted in (True, None, False)]
-    assert pauses_by_name == [True, True, False]
+
+    def deliver(reference: str, share: float) -> int:
+        sandbox.call(vendor(sandbox).aim, reference, audience)
+        return int(sandbox.call(vendor(sandbox).deliver, reference, TODAY, share).impressions)
+
+    pauses_what_was_made(adapter, audience, flight(), deliver)

@@ -18,11 +18,11 @@ from google.api_core import exceptions as google_errors
 from google.oauth2.credentials import Credentials
 from google.protobuf import json_format  # type: ignore[import-untyped]
 
-from channels.adapters.base import NOT_FOUND, AdapterError, AudienceChange, Flight
+from channels.adapters.base import AdapterError, AudienceChange, Flight
 from channels.adapters.google_ads import BY_AUDIENCE, Adapter
 from channels.sandbox.server import Sandbox
 from channels.vocabulary import Guarantee, PriceModel
-from tests.ad_platforms import pauses
+from tests.ad_platforms import pauses_what_was_made
 from tests.adapter_contract import AdapterContract
 from tests.sandbox_fixture import start_sandbox
 from tests.search_accounts import google_account, people
@@ -519,15 +519,8 @@ def test_our_payloads_are_messages_of_googles_library(
 
 def test_a_paused_flight_is_shown_to_nobody_until_it_goes_on(adapter: Adapter, sandbox: Sandbox) -> None:
     audience = adapter.sync_audience("", "P", people(300), []).external_id
-    named = f"{BY_AUDIENCE}{audience}"
-    with pytest.raises(AdapterError) as caught:
-        adapter.pause_flight(named, True)
-    assert caught.value.code == NOT_FOUND, "nothing was made for it, and nothing is made to be paused"
-    reference = adapter.set_flight(flight(named)).reference
-    pauses(
-        adapter,
-        reference,
-        lambda share: int(sandbox.call(vendor(sandbox).deliver, reference, TODAY, share).impressions),
-    )
-    pauses_by_name = [adapter.pause_flight(named, wanted) for wanted in (True, None, False)]
-    assert pauses_by_name == [True, True, False]
+
+    def deliver(reference: str, share: float) -> int:
+        return int(sandbox.call(vendor(sandbox).deliver, reference, TODAY, share).impressions)
+
+    pauses_what_was_made(adapter, audience, flight(), deliver)

@@ -16,12 +16,12 @@ from facebook_business.api import FacebookAdsApi
 from facebook_business.exceptions import FacebookRequestError
 from facebook_business.session import FacebookSession
 
-from channels.adapters.base import NOT_FOUND, AdapterError, AudienceChange, Flight
+from channels.adapters.base import AdapterError, AudienceChange, Flight
 from channels.adapters.meta import BY_AUDIENCE, Adapter
 from channels.sandbox.people import Person
 from channels.sandbox.server import Sandbox
 from channels.vocabulary import Guarantee, PriceModel
-from tests.ad_platforms import pauses
+from tests.ad_platforms import pauses_what_was_made
 from tests.adapter_contract import AdapterContract
 from tests.sandbox_fixture import meta_account, sandbox, start_sandbox
 
@@ -324,15 +324,8 @@ def test_payloads_are_those_of_the_sdk(
 
 def test_a_paused_flight_is_shown_to_nobody_until_it_goes_on(adapter: Adapter, sandbox: Sandbox) -> None:
     audience = adapter.sync_audience("", "P", people(1000), []).external_id
-    named = f"{BY_AUDIENCE}{audience}"
-    with pytest.raises(AdapterError) as caught:
-        adapter.pause_flight(named, True)
-    assert caught.value.code == NOT_FOUND, "nothing was made for it, and nothing is made to be paused"
-    reference = adapter.set_flight(flight(named)).reference
-    pauses(
-        adapter,
-        reference,
-        lambda share: int(sandbox.call(sandbox.account.deliver, reference, TODAY, share)["impressions"]),
-    )
-    pauses_by_name = [adapter.pause_flight(named, wanted) for wanted in (True, None, False)]
-    assert pauses_by_name == [True, True, False]
+
+    def deliver(reference: str, share: float) -> int:
+        return int(sandbox.call(sandbox.account.deliver, reference, TODAY, share)["impressions"])
+
+    pauses_what_was_made(adapter, audience, flight(), deliver)

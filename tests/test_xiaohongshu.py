@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from channels.adapters.base import NOT_FOUND, AdapterError
+from channels.adapters.base import AdapterError
 from channels.adapters.xiaohongshu import Adapter
 from channels.sandbox.ad_platform import ZONE
 from channels.sandbox.server import Sandbox
 from channels.vocabulary import Guarantee, Observability
-from tests.ad_platforms import Keeper, account, flight, pauses
+from tests.ad_platforms import Keeper, account, flight, not_there, pauses
 from tests.adapter_contract import AdapterContract
 from tests.sandbox_fixture import start_sandbox
 
@@ -129,6 +129,4 @@ def test_a_paused_flight_is_shown_to_nobody_until_it_goes_on(adapter: Adapter, f
     pauses(
         adapter, "7001", lambda share: int(far.call(vendor(far).deliver, "7001", YESTERDAY, share).exposures)
     )
-    with pytest.raises(AdapterError) as caught:
-        adapter.pause_flight("9", True)
-    assert caught.value.code == NOT_FOUND
+    not_there(adapter, "9")
