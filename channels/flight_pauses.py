@@ -25,7 +25,8 @@ from channels.queries.locks import alone
 REST = timedelta(minutes=1)  # after an error: ads that go on cost money
 LATE = timedelta(minutes=5)  # from then on somebody has to look
 
-CALLABLE = (Channel.State.ACTIVE, Channel.State.PAUSED)  # a paused channel's ads are to be paused as well
+# The ads of a channel that is paused or archived are to be paused as well; one stopped by an error cannot be called.
+CALLABLE = (Channel.State.ACTIVE, Channel.State.PAUSED, Channel.State.ARCHIVED)
 
 # What is wanted and not so: to pause what shows, or to let go on what we paused.
 _OPEN = Q(pause_wanted=True) & (Q(pause_known=None) | Q(pause_known=False)) | Q(

@@ -114,7 +114,17 @@ def refer(audience: PlatformAudience, reference: str) -> None:
     audience.known_flight, audience.flight_tried_at, audience.last_error = {}, None, ""
     # Another one is looked at anew, and is not ours to start.
     audience.pause_known, audience.paused_by_us_at, audience.pause_tried_at = None, None, None
-    audience.save()
+    audience.save(
+        update_fields=[
+            "flight_reference",
+            "known_flight",
+            "flight_tried_at",
+            "last_error",
+            "pause_known",
+            "paused_by_us_at",
+            "pause_tried_at",
+        ]
+    )
 
 
 # What a platform may have nothing for, in words.

@@ -202,6 +202,26 @@ def test_one_channel_paused_in_a_campaign_and_a_channel_paused_by_its_admin_show
     assert (one.paused, two.paused) == ({"g1": False}, {"g1": False})
 
 
+def test_an_archived_channel_shows_none_and_one_stopped_by_an_error_does_once_it_is_mended(boss: Any) -> None:
+    platform = Platform()
+    found = platform.campaign()
+    work()
+    channel = the_audience().channel
+    states.stop(channel, "token over")
+    lifecycle.pause(found, boss, NOW + HOUR)
+    look(NOW + HOUR)
+    assert (platform.paused, standing()) == ({"g1": False}, Standing.PAUSING)
+    assert flight_pauses.late(NOW + 2 * HOUR), "told, since nobody can be called"
+    states.resume(channel)
+    look(NOW + 3 * HOUR)
+    assert platform.paused == {"g1": True}
+    lifecycle.resume(found, boss, NOW + 4 * HOUR)
+    work(NOW + 4 * HOUR)
+    states.archive(channel)
+    work(NOW + 5 * HOUR)
+    assert platform.paused == {"g1": True}
+
+
 def test_a_flight_that_two_campaigns_go_by_shows_while_one_of_them_runs(boss: Any) -> None:
     platform = Platform(Observability.PLACEMENT)
     channel = make.channel("social", adapter=platform.adapter.name)
@@ -252,6 +272,24 @@ def test_a_flight_made_in_a_call_whose_answer_was_lost_is_found_and_paused(boss:
     PlatformAudience.objects.update(pause_known=None, pause_tried_at=None)
     look(NOW + 2 * HOUR)
     assert standing() == Standing.PAUSED, "nothing there is nothing shown"
+
+
+def test_another_reference_is_looked_at_anew_and_nothing_else_of_the_audience_changes(boss: Any) -> None:
+    platform = Platform()
+    found = platform.campaign()
+    work()
+    stale = the_audience()
+    platform.paused["g2"] = True  # by hand
+    lifecycle.pause(found, boss, NOW + HOUR)
+    look(NOW + HOUR)
+    PlatformAudience.objects.update(external_id="a2", platform_size=5)
+    flights.refer(stale, "g2")
+    after = the_audience()
+    assert (after.pause_wanted, after.external_id, after.platform_size) == (True, "a2", 5)
+    look(NOW + 2 * HOUR)
+    lifecycle.resume(found, boss, NOW + 3 * HOUR)
+    work(NOW + 3 * HOUR)
+    assert platform.paused == {"g1": True, "g2": True}, "the new one was never ours to start"
 
 
 def test_ads_that_cannot_be_paused_are_told_where_people_look(boss: Any, client: Client) -> None:

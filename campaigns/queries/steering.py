@@ -118,7 +118,7 @@ FROM (
         SELECT FROM channels_platformaudience o
         JOIN campaigns_campaign c ON c.id = o.campaign_id AND c.state = 'running'
         JOIN campaigns_channelplan p ON p.campaign_id = c.id AND p.channel_id = o.channel_id AND p.paused_at IS NULL
-        JOIN channels_channel ch ON ch.id = o.channel_id AND ch.state <> 'paused'
+        JOIN channels_channel ch ON ch.id = o.channel_id AND ch.state NOT IN ('paused', 'archived')
         WHERE o.channel_id = held.channel_id
           AND (o.id = held.id OR (held.flight_reference <> '' AND o.flight_reference = held.flight_reference))
     ) AS runs
