@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from campaigns.api import broadcasts, campaigns, employees, kol, occasions, running, words
+from campaigns.api import broadcasts, campaigns, employees, kol, occasions, running, tasks, words
 
 STEPS = {
     "submit": campaigns.Submit,
@@ -45,6 +45,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("kol-posts/", kol.KolPosts.as_view(), name="kol_posts"),
     path("kol-posts/<int:pk>/posted/", kol.KolPostOut.as_view(), name="kol_post_out"),
     path("kol-posts/<int:pk>/cancel/", kol.KolPostCancel.as_view(), name="kol_post_cancel"),
+    path("people-tasks/", tasks.Tasks.as_view(), name="people_tasks"),
+    path("people-tasks/<int:pk>/", tasks.OneTask.as_view(), name="people_task"),
+    path("people-tasks/<int:pk>/report/", tasks.TaskReport.as_view(), name="people_task_report"),
+    path("people-tasks/<int:pk>/undo/", tasks.TaskUndo.as_view(), name="people_task_undo"),
     path("broadcasts/", broadcasts.Broadcasts.as_view(), name="broadcasts"),
     path("broadcasts/<int:pk>/", broadcasts.OneBroadcast.as_view(), name="broadcast"),
     path("broadcasts/<int:pk>/approve/", broadcasts.BroadcastApprove.as_view(), name="broadcast_approve"),

@@ -12,7 +12,7 @@ from campaigns.hours import zone_info
 from campaigns.models import Campaign, ChannelPlan, PeopleTask
 from campaigns.vocabulary import CampaignState
 from channels import kol
-from channels.models import KolAccount, KolPlacement
+from channels.models import Employee, KolAccount, KolPlacement
 
 DUE = time(18)  # of the post's day, in the campaign's zone
 OVER = (CampaignState.FINISHED, CampaignState.REVIEWED)
@@ -34,8 +34,9 @@ def place(
     url: str,
     code: str = "",
     brief: str = "",
+    employee: Employee | None = None,
 ) -> KolPlacement:
-    """A post in a campaign and the task to see that it comes. Raises :class:`ValidationError`."""
+    """A post in a campaign and the task of ``employee`` to see that it comes. Raises :class:`ValidationError`."""
     if not ChannelPlan.objects.filter(campaign=campaign, channel_id=account.channel_id).exists():
         raise ValidationError(
             _("%(channel)s is not in the plan of %(campaign)s: add it to its matrix first.")
@@ -49,6 +50,7 @@ def place(
         channel_id=account.channel_id,
         title=f"{campaign.name}: {account.name}"[:200],
         due_at=datetime.combine(day, DUE, zone_info(campaign.zone)),
+        employee=employee,
     )
     placement.task_id = task.pk
     placement.save(update_fields=["task_id"])

@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from campaigns import kol
 from campaigns.models import Campaign
-from channels.models import KolAccount
+from channels.models import Employee, KolAccount
 
 
 class KolPostForm(forms.Form):
@@ -34,6 +34,13 @@ class KolPostForm(forms.Form):
         max_length=80,
         required=False,
         help_text=_("Of this post only: orders with it are the post's."),
+    )
+    employee = forms.ModelChoiceField(
+        Employee.objects.filter(left_at=None).order_by("name", "pk"),
+        label=_("Who sees to it"),
+        required=False,
+        empty_label=_("nobody yet"),
+        help_text=_("It stands in their tasks, on their phone."),
     )
     brief = forms.CharField(
         label=_("What to say"), required=False, widget=forms.Textarea(attrs={"rows": 3}), max_length=4000

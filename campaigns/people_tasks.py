@@ -8,7 +8,9 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import Case, IntegerField, QuerySet, When
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -22,6 +24,7 @@ from campaigns.settlement import Told
 from campaigns.vocabulary import Cause
 from channels import inbox
 from channels.adapters.base import Inbound
+from channels.models import Employee
 
 BY_PEOPLE = (Medium.CALL,)
 AT_ONCE = 20_000
@@ -79,6 +82,31 @@ def report(task: PeopleTask, *, reached: bool, outcome: str, now: datetime, note
         task.state = State.DONE if reached else State.FAILED
         task.outcome, task.note, task.done_at, task.settles_at = outcome[:40], note, now, now + UNDO
         task.save(update_fields=["state", "outcome", "note", "done_at", "settles_at"])
+    return task
+
+
+def may_do(task: PeopleTask) -> QuerySet[Employee]:
+    """Employees who can be given the task: who work today, those of its channel first, then those of others by name."""
+    here = Case(When(channel_id=task.channel_id, then=0), default=1, output_field=IntegerField())
+    found = Employee.objects.filter(left_at=None).select_related("channel")
+    if (
+        task.touch_id
+    ):  # who calls a person does so for this channel: theirs are its numbers and its day's places
+        found = found.filter(channel_id=task.channel_id)
+    return found.order_by(here, "name", "pk")
+
+
+def assign(task: PeopleTask, employee: Employee | None) -> PeopleTask:
+    """Give an open task to somebody, or to nobody. Raises :class:`AlreadyDone`, and :class:`ValidationError` for one who
+    cannot have it."""
+    with transaction.atomic():
+        task = PeopleTask.objects.select_for_update().get(pk=task.pk)
+        if task.state != State.OPEN:
+            raise AlreadyDone(_("Somebody has reported on this task already."))
+        if employee is not None and not may_do(task).filter(pk=employee.pk).exists():
+            raise ValidationError(_("Choose somebody who works on this channel today."))
+        task.employee = employee
+        task.save(update_fields=["employee"])
     return task
 
 

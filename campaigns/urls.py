@@ -53,6 +53,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("tasks/", tasks.tasks, name="tasks"),
     path("tasks/<int:pk>/", tasks.task, name="task"),
     path("tasks/<int:pk>/report/", tasks.report, name="report_task"),
+    path("tasks/<int:pk>/assign/", tasks.assign, name="assign_task"),
     path("kol-posts/", kol.posts, name="kol_posts"),
     path("kol-posts/export.csv", kol.export, name="kol_posts_export"),
     path("kol-posts/new/", kol.new_post, name="new_kol_post"),

@@ -19,7 +19,7 @@ from campaigns import kol as posts
 from campaigns import people_tasks
 from campaigns.models import Campaign, PeopleTask
 from channels import kol
-from channels.models import Channel, DailyReport, InboxEvent, KolAccount, KolPlacement
+from channels.models import Channel, DailyReport, Employee, InboxEvent, KolAccount, KolPlacement
 from reports.accruals import post_incurred
 from reports.models import LedgerEntry
 from tests import factories as make
@@ -326,3 +326,18 @@ def test_the_index_of_strangers_clicks_is_used(channel: Channel) -> None:
             " AND e.touch_id IS NULL AND NOT e.machine"
         )
         assert "inbox_click_of_a_stranger" in str(cursor.fetchall())
+
+
+def test_a_post_is_the_task_of_whom_it_was_given_to(
+    as_marketer: Client, channel: Channel, campaign: Campaign
+) -> None:
+    mei = Employee.objects.create(channel=channel, external_id="mei", name="Mei")
+    asked = {
+        "campaign": campaign.pk, "account": account(channel, "Lu").pk, "day": TODAY.isoformat(), "fee": "100", "url": SHOP,
+        "employee": mei.pk,
+    }  # fmt: skip
+    assert as_marketer.post(reverse("campaigns:new_kol_post"), asked).status_code == 302
+    assert PeopleTask.objects.get().employee == mei
+    told = as_marketer.post("/api/v1/kol-posts/", asked, "application/json")
+    assert told.status_code == 201, told.content
+    assert list(PeopleTask.objects.values_list("employee", flat=True)) == [mei.pk, mei.pk]

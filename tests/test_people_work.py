@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -142,3 +143,54 @@ def test_a_channel_admin_gives_an_employee_a_log_in(as_channel_admin: Client, ma
     as_channel_admin.post(reverse("campaigns:employee", args=[channel.pk, found.pk]), {"action": "left"})
     found.refresh_from_db()
     assert found.left_at is not None
+
+
+# Whose task it is ---------------------------------------------------------------------------------
+
+
+def test_a_placement_is_given_to_somebody_who_then_sees_it_on_their_phone(
+    as_marketer: Client, log_in: Callable[[str], Client], mei: Employee
+) -> None:
+    channel = make.channel("kol", adapter="manual")
+    task = PeopleTask.objects.create(channel=channel, title="Poster, shop 3", due_at=timezone.now() + HOUR)
+    phone = log_in("mei")
+    assert phone.get(reverse("campaigns:task", args=[task.pk])).status_code == 404
+    assert mei.name in as_marketer.get(reverse("campaigns:task", args=[task.pk])).content.decode()
+    url = reverse("campaigns:assign_task", args=[task.pk])
+    assert as_marketer.post(url, {"employee": mei.pk}).status_code == 302
+    assert phone.get(reverse("campaigns:task", args=[task.pk])).status_code == 200
+    assert phone.post(url, {"employee": ""}).status_code == 403, "an employee gives nothing away"
+    assert "Poster, shop 3" in phone.get(reverse("campaigns:tasks")).content.decode()
+    people_tasks.report(task, reached=True, outcome="done", now=timezone.now())
+    as_marketer.post(url, {"employee": ""})
+    task.refresh_from_db()
+    assert task.employee == mei, "whose it was stays once it is reported"
+
+
+def test_nobody_who_left_or_works_elsewhere_gets_a_call() -> None:
+    channel, _found = calls()
+    task = PeopleTask.objects.get()
+    other = Employee.objects.create(channel=make.channel("call"), external_id="x", name="Other")
+    with pytest.raises(ValidationError):
+        people_tasks.assign(task, other)
+    here = Employee.objects.create(channel=channel, external_id="y", name="Here")
+    assert people_tasks.assign(task, here).employee == here
+    Employee.objects.filter(pk=here.pk).update(left_at=timezone.now())
+    with pytest.raises(ValidationError):
+        people_tasks.assign(task, here)
+
+
+def test_other_systems_see_assign_report_and_take_back_tasks(as_marketer: Client, mei: Employee) -> None:
+    calls()
+    task = PeopleTask.objects.get()
+    (told,) = as_marketer.get("/api/v1/people-tasks/?state=open").json()["results"]
+    assert (told["id"], "interested" in told["outcomes"]) == (task.pk, True)
+    url = f"/api/v1/people-tasks/{task.pk}/"
+    json = "application/json"
+    assert as_marketer.patch(url, {"employee": mei.pk}, json).status_code == 400, "of another channel"
+    assert as_marketer.patch(url, {"employee": None}, json).json()["employee"] is None
+    assert as_marketer.post(f"{url}report/", {"outcome": "posted"}, json).status_code == 400
+    assert as_marketer.post(f"{url}report/", {"outcome": "interested"}, json).json()["state"] == "done"
+    assert as_marketer.post(f"{url}report/", {"outcome": "interested"}, json).status_code == 409
+    assert as_marketer.patch(url, {"employee": None}, json).status_code == 409
+    assert as_marketer.post(f"{url}undo/").json()["state"] == "open"

@@ -16,7 +16,7 @@ from campaigns import kol as rules
 from campaigns.api.campaigns import Guarded
 from campaigns.models import Campaign
 from channels import kol
-from channels.models import KolAccount, KolPlacement
+from channels.models import Employee, KolAccount, KolPlacement
 
 WRITERS = (Role.MARKETER, Role.CHANNEL_ADMIN)
 
@@ -53,6 +53,12 @@ class NewKolPostSerializer(serializers.Serializer[Any]):
     url = serializers.URLField(max_length=1500, help_text="Where the tracked link leads.")
     code = serializers.CharField(max_length=80, default="", allow_blank=True)
     brief = serializers.CharField(max_length=4000, default="", allow_blank=True)
+    employee = serializers.PrimaryKeyRelatedField(
+        queryset=Employee.objects.filter(left_at=None),
+        default=None,
+        allow_null=True,
+        help_text="Whose task it is.",
+    )
 
 
 class OutSerializer(serializers.Serializer[Any]):

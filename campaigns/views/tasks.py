@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
-from audiences.access import Role, needs
+from audiences.access import Role, has_role, needs
 from campaigns import contacts, kol, manual, people_tasks
 from campaigns.at_work import at_work, employees_of, may_see, only_employee
 from campaigns.models import Campaign, PeopleTask
@@ -24,6 +24,7 @@ from channels import kol as posts
 from channels.models import Channel, Employee, KolPlacement
 
 PAGE = 50
+ASSIGNERS = (Role.MARKETER, Role.CHANNEL_ADMIN)
 
 LATE, TODAY, LATER = "late", "today", "later"
 
@@ -111,8 +112,35 @@ def task(request: HttpRequest, pk: int) -> HttpResponse:
             "outcome": people_tasks.OUTCOMES.get(found.outcome, found.outcome),
             "late": found.state == PeopleTask.State.OPEN and found.due_at < now,
             "can_undo": people_tasks.can_undo(found, now),
+            "may_do": people_tasks.may_do(found)[:500]
+            if found.state == PeopleTask.State.OPEN and has_role(request.user, *ASSIGNERS)
+            else (),
         },
     )
+
+
+@needs(*ASSIGNERS)
+@require_POST
+def assign(request: HttpRequest, pk: int) -> HttpResponse:
+    """Gives a task to somebody, or takes it off them."""
+    found, wanted = _of(request, pk), request.POST.get("employee", "")
+    employee = Employee.objects.filter(pk=wanted).first() if wanted.isdecimal() else None
+    try:
+        if wanted and employee is None:
+            raise ValidationError(_("Choose somebody who works on this channel today."))
+        people_tasks.assign(found, employee)
+    except people_tasks.AlreadyDone as error:
+        messages.warning(request, str(error))
+    except ValidationError as error:
+        messages.error(request, " ".join(error.messages))
+    else:
+        messages.success(
+            request,
+            _("It stands in the tasks of %(name)s now.") % {"name": employee.name}
+            if employee
+            else _("It is nobody's task now."),
+        )
+    return redirect("campaigns:task", pk)
 
 
 @at_work
