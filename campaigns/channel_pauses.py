@@ -42,8 +42,8 @@ def resume(campaign: Campaign, channel_id: int, now: datetime | None = None) -> 
             raise IllegalTransition(_("This channel is not paused in the campaign. Reload the page."))
         if refusal := later_rules.refusal(plan, now or timezone.now()):
             raise IllegalTransition(refusal)
-        plan.paused_at, plan.stop_cause = None, ""
-        plan.save(update_fields=["paused_at", "stop_cause"])
+        plan.paused_at = None
+        plan.save(update_fields=["paused_at", "stop_cause", "breaks_at", "rule_breaks"])
     return plan
 
 

@@ -212,9 +212,11 @@ def look(now: datetime, campaign_id: int | None = None) -> list[ChannelPlan]:
 
 
 def again(pairs: Iterable[tuple[int, int]]) -> int:
-    """Have these channels (campaign, channel) judged by the next look: dispatch met words that break a rule."""
+    """Have these channels (campaign, channel) judged by the next look, as dispatch met words that break a rule; how many
+    it was not asked for yet."""
+    plans = ChannelPlan.objects.exclude(judged="")
     return sum(
-        ChannelPlan.objects.filter(campaign=campaign_id, channel=channel_id).update(judged="")
+        plans.filter(campaign=campaign_id, channel=channel_id).update(judged="")
         for campaign_id, channel_id in pairs
     )
 
@@ -227,7 +229,7 @@ def _keep(campaign_id: int, plan_id: int, rules: "_Rules", now: datetime) -> Cha
         if plan is None or campaign.state not in WATCHED:
             return None
         plan.campaign = campaign
-        judgement = write(plan, now)
+        judgement = _write(plan, now)
         plan.judged = _mark(plan, rules, now) if _renewed(plan, now) else ""
         paused = bool(judgement.now) and plan.paused_at is None
         if paused:
@@ -235,19 +237,19 @@ def _keep(campaign_id: int, plan_id: int, rules: "_Rules", now: datetime) -> Cha
             plan.paused_at = now
             with translation.override(settings.LANGUAGE_CODE):
                 plan.stop_cause = " ".join(one.said() for one in judgement.now)
-        plan.save(update_fields=["judged", "paused_at", "stop_cause"])
+        plan.save(update_fields=["breaks_at", "rule_breaks", "judged", "paused_at", "stop_cause"])
         return plan if paused else None
 
 
-def write(plan: ChannelPlan, now: datetime) -> Judgement:
-    """Judge a plan of a locked campaign, and keep what was found."""
+def _write(plan: ChannelPlan, now: datetime) -> Judgement:
+    """Judge a plan of a locked campaign, and put down what was found; the caller saves it."""
     judgement = judge(plan.campaign, plan.channel, now)
     first = min((one.on for one in judgement.breaks), default=None)
     zone = hours.zone_info(plan.campaign.zone)
     plan.breaks_at = datetime.combine(first, time.min, tzinfo=zone) if first else None
     with translation.override(settings.LANGUAGE_CODE):
-        plan.rule_breaks = [one.kept() for one in judgement.breaks]
-    plan.save(update_fields=["breaks_at", "rule_breaks"])
+        held = judgement.now
+        plan.rule_breaks = [one.kept() | {"now": one in held} for one in judgement.breaks]
     return judgement
 
 
@@ -275,9 +277,11 @@ def _renewed(plan: ChannelPlan, now: datetime) -> bool:
 
 
 def refusal(plan: ChannelPlan, now: datetime) -> str:
-    """Why a paused channel of a locked campaign cannot go on; '' when it can."""
-    held = write(plan, now).now
+    """Why a paused channel of a locked campaign cannot go on; '' when it can: then the caller saves the plan, by which
+    nothing stands against it."""
+    held = _write(plan, now).now
     if not held:
+        plan.stop_cause = ""
         return ""
     said = " ".join(one.said() for one in held)
     return _("Its words break a rule that holds now: %(problems)s") % {"problems": said} + " " + what_to_do()
@@ -328,6 +332,8 @@ def _mark(plan: ChannelPlan, rules: _Rules, now: datetime) -> str:
 
 def standings(campaign: Campaign, now: datetime) -> dict[int, Standing]:
     """Channel → how it stands with the rules, of the channels that have something to tell."""
+    if campaign.state not in WATCHED:
+        return {}
     plans = campaign.channel_plans.select_related("channel__brand")
     return {
         plan.channel_id: Standing(judge(campaign, plan.channel, now), bool(plan.stop_cause), plan.stop_cause)
@@ -346,9 +352,11 @@ class Kept:
 
 
 def kept(plan: ChannelPlan) -> list[Kept]:
-    """The rules a plan is known to break, each once, the first day first."""
+    """The rules that stop a paused channel, or will stop one that is not: each once, the first day first."""
     found: dict[tuple[str, str], Kept] = {}
     for entry in sorted(plan.rule_breaks, key=lambda entry: entry["on"]):
+        if plan.paused_at is not None and not entry["now"]:
+            continue
         key = platform_rules.KEYS.get(entry["rule"])
         told = Kept(key.label if key else entry["rule"], entry["source"], date.fromisoformat(entry["on"]))
         found.setdefault((entry["rule"], entry["source"]), told)

@@ -98,11 +98,11 @@ def obeying(words: Words, batch: Sequence[Decided], now: datetime) -> tuple[list
     broken = [row for row in batch if words.broken(row, now)]
     if not broken:
         return list(batch), []
-    pairs = {(row.campaign_id, words.sending.channel.pk) for row in broken}
-    log.warning("words break a rule of the day: campaigns and channel %s", sorted(pairs))
-    later_rules.again(sorted(pairs))
+    pairs = sorted({(row.campaign_id, words.sending.channel.pk) for row in broken})
+    if later_rules.again(pairs):
+        log.warning("words break a rule of the day: (campaign, channel) %s", pairs)
     told = [
-        Told(row.campaign_id, row.attempt_id or 0, "withdrawn", now, code="rule", cause=Cause.PLATFORM_RULE,
+        Told(row.campaign_id, row.attempt_id or 0, "withdrawn", now, code="rule", cause=Cause.CONTENT,
              again_at=now + JUDGED_AGAIN)
         for row in broken
     ]  # fmt: skip
