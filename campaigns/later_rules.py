@@ -25,6 +25,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 from django.utils import translation
+from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -41,6 +42,7 @@ from channels.registers import rule_changes
 
 log = logging.getLogger(__name__)
 
+TOLD = 8  # lines for who saves a rule
 WATCHED = (CampaignState.APPROVED, *versions.RELEASED)
 OF_WORDS = (*platform_rules.TEXT_KEYS, *vendor_templates.KEYS)
 _ROW = ("medium", "adapter", "channel_id", "country", "key", "value", "valid_from", "valid_to", "source")
@@ -377,20 +379,27 @@ def stopped() -> "list[ChannelPlan]":
 
 def after_a_rule_changed(now: datetime) -> list[str]:
     """For who saved a rule: what it stopped and what it will stop, in words."""
+    before = {(plan.pk, plan.breaks_at) for plan in warned(now)}
     told = [
-        _("“%(channel)s” is paused in “%(campaign)s”: its words break the rule.")
-        % {"channel": plan.channel.name, "campaign": plan.campaign.name}
+        _("“%(channel)s” is paused in “%(campaign)s”: its words break the rule.") % _named(plan)
         for plan in look(now)
     ]
-    if coming := len(warned(now)):
-        told.append(
-            ngettext(
-                "%(n)d channel of a released campaign will be paused by a rule on a later day of its flight.",
-                "%(n)d channels of released campaigns will be paused by rules on later days of their flights.",
-                coming,
-            )
-            % {"n": coming}
-        )
+    told += [
+        _("“%(channel)s” will be paused in “%(campaign)s” on %(day)s: its words break the rule from then on.")
+        % _named(plan)
+        for plan in warned(now)
+        if (plan.pk, plan.breaks_at) not in before
+    ]
+    if (more := len(told) - TOLD) > 1:
+        told = [*told[:TOLD], ngettext("And %(n)d more.", "And %(n)d more.", more) % {"n": more}]
+    return told
+
+
+def _named(plan: ChannelPlan) -> dict[str, str]:
+    told = {"channel": plan.channel.name, "campaign": plan.campaign.name}
+    if plan.breaks_at:
+        zone = hours.zone_info(plan.campaign.zone)
+        told["day"] = date_format(plan.breaks_at.astimezone(zone).date())
     return told
 
 

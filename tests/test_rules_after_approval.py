@@ -11,6 +11,7 @@ from django.db import connections
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.formats import date_format
 
 from audiences import jobs
 from audiences.models import Customer, Job
@@ -47,6 +48,7 @@ from tests import factories as make
 from tests import plan_rows as rows
 from tests.campaign_drafts import make_person
 from tests.factories import DAY, HOUR
+from tests.test_triggers import did
 from tests.wire import Wire, install
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -456,8 +458,6 @@ def test_a_triggered_campaign_is_stopped_and_opens_meanwhile_for_people_who_get_
         [mail], people, 1, kind="triggered",
         cadence={"by": "event", "event": "add_to_cart", "wait_hours": 0, "window_days": 3, "most": 1, "apart_days": 1},
     )  # fmt: skip
-    from tests.test_triggers import did
-
     did(people[0], "add_to_cart", NOW + HOUR)
     triggers.look(found, NOW + HOUR)
     run(NOW + HOUR, NOW + 6 * HOUR)
@@ -582,10 +582,14 @@ def test_a_rule_of_a_later_day_is_told_on_the_live_page_and_on_home_with_its_day
     shown = client.post(
         reverse("channels:new_rule"), FORM | {"valid_from": day.isoformat()}, follow=True
     ).content.decode()
-    assert "1 channel of a released campaign will be paused" in shown
+    assert f"“{mail.name}” will be paused in “{found.name}” on {date_format(day)}" in shown
+    again = client.post(
+        reverse("channels:new_rule"),
+        FORM | {"valid_from": day.isoformat(), "key": "longest_bytes", "value": "9000"},
+        follow=True,
+    )
+    assert "will be paused" not in again.content.decode(), "that was another rule"
     live = as_marketer.get(reverse("campaigns:live", args=[found.pk])).content.decode()
-    from django.utils.formats import date_format
-
     assert f"From {date_format(day)} on, the words on {mail.name} break a rule" in live
     home = as_marketer.get(reverse("config:home")).content.decode()
     assert "Breaks a rule soon" in home
