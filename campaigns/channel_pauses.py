@@ -43,7 +43,7 @@ def resume(campaign: Campaign, channel_id: int, now: datetime | None = None) -> 
         if refusal := later_rules.refusal(plan, now or timezone.now()):
             raise IllegalTransition(refusal)
         plan.paused_at = None
-        plan.save(update_fields=["paused_at", "stop_cause", "breaks_at", "rule_breaks"])
+        plan.save(update_fields=["paused_at", *later_rules.JUDGED])
     return plan
 
 

@@ -42,6 +42,7 @@ from channels.registers import rule_changes
 
 log = logging.getLogger(__name__)
 
+JUDGED = ("breaks_at", "rule_breaks", "stop_cause", "stopped_by")  # of a channel plan
 TOLD = 8  # lines for who saves a rule
 WATCHED = (CampaignState.APPROVED, *versions.RELEASED)
 OF_WORDS = (*platform_rules.TEXT_KEYS, *vendor_templates.KEYS)
@@ -115,6 +116,7 @@ class Standing:
     judgement: Judgement
     stopped: bool  # paused by us
     cause: str  # why, as it was written down then
+    causes: Sequence["Kept"] = ()  # the same, by rule
 
     @property
     def now(self) -> list[Break]:
@@ -237,9 +239,10 @@ def _keep(campaign_id: int, plan_id: int, rules: "_Rules", now: datetime) -> Cha
         if paused:
             lateness.begin_clock(campaign.pk, plan.channel_id, now)
             plan.paused_at = now
+            plan.stopped_by = [one.kept() for one in judgement.now]
             with translation.override(settings.LANGUAGE_CODE):
                 plan.stop_cause = " ".join(one.said() for one in judgement.now)
-        plan.save(update_fields=["breaks_at", "rule_breaks", "judged", "paused_at", "stop_cause"])
+        plan.save(update_fields=["judged", "paused_at", *JUDGED])
         return plan if paused else None
 
 
@@ -283,7 +286,7 @@ def refusal(plan: ChannelPlan, now: datetime) -> str:
     nothing stands against it."""
     held = _write(plan, now).now
     if not held:
-        plan.stop_cause = ""
+        plan.stop_cause, plan.stopped_by = "", []
         return ""
     said = " ".join(one.said() for one in held)
     return _("Its words break a rule that holds now: %(problems)s") % {"problems": said} + " " + what_to_do()
@@ -338,7 +341,9 @@ def standings(campaign: Campaign, now: datetime) -> dict[int, Standing]:
         return {}
     plans = campaign.channel_plans.select_related("channel__brand")
     return {
-        plan.channel_id: Standing(judge(campaign, plan.channel, now), bool(plan.stop_cause), plan.stop_cause)
+        plan.channel_id: Standing(
+            judge(campaign, plan.channel, now), bool(plan.stop_cause), plan.stop_cause, _kept(plan.stopped_by)
+        )
         for plan in plans
         if plan.stop_cause or plan.breaks_at
     }
@@ -346,7 +351,7 @@ def standings(campaign: Campaign, now: datetime) -> dict[int, Standing]:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A rule that a channel breaks, as it was judged last."""
+    """A rule that a channel breaks, or broke when it was stopped, as the channel plan keeps it."""
 
     label: Any
     source: str
@@ -355,10 +360,12 @@ class Kept:
 
 def kept(plan: ChannelPlan) -> list[Kept]:
     """The rules that stop a paused channel, or will stop one that is not: each once, the first day first."""
+    return _kept(entry for entry in plan.rule_breaks if plan.paused_at is None or entry["now"])
+
+
+def _kept(entries: Iterable[Mapping[str, Any]]) -> list[Kept]:
     found: dict[tuple[str, str], Kept] = {}
-    for entry in sorted(plan.rule_breaks, key=lambda entry: entry["on"]):
-        if plan.paused_at is not None and not entry["now"]:
-            continue
+    for entry in sorted(entries, key=lambda entry: str(entry["on"])):
         key = platform_rules.KEYS.get(entry["rule"])
         told = Kept(key.label if key else entry["rule"], entry["source"], date.fromisoformat(entry["on"]))
         found.setdefault((entry["rule"], entry["source"]), told)
