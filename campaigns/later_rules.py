@@ -38,11 +38,13 @@ from campaigns.queries import lifecycle as lifecycle_queries
 from campaigns.vocabulary import CampaignState
 from channels import platform_rules
 from channels.models import Channel, PlatformRule
+from channels.queries.locks import alone
 from channels.registers import rule_changes
 
 log = logging.getLogger(__name__)
 
 JUDGED = ("breaks_at", "rule_breaks", "stop_cause", "stopped_by")  # of a channel plan
+LOCK = 730_144_212
 TOLD = 8  # lines for who saves a rule
 WATCHED = (CampaignState.APPROVED, *versions.RELEASED)
 OF_WORDS = (*platform_rules.TEXT_KEYS, *vendor_templates.KEYS)
@@ -176,6 +178,27 @@ def broken_on(version_id: int, channel: Channel, day: date) -> bool:
     return version is not None and bool(_of_rules(content.check(version, channel, day)))
 
 
+_known: dict[tuple[int, date, str], bool] = {}  # version, day, what it was judged by
+
+
+class Judge:
+    """Says of one channel whether words may go out, by the rules as they are when it is made: one query, as long as
+    they are those of before."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.mark = _hash([channel.pk, *_of_channel(channel, _rules())])
+
+    def broken(self, version_id: int, day: date) -> bool:
+        key = (version_id, day, self.mark)
+        found = _known.get(key)
+        if found is None:
+            if len(_known) > 1000:
+                _known.clear()
+            found = _known[key] = broken_on(version_id, self.channel, day)
+        return found
+
+
 def _goes_out(campaign: Campaign, channel: Channel, version_id: int) -> bool:
     """Whether anybody may still get these words: where nobody does, there is nothing to stop."""
     if campaign.kind != Campaign.Kind.ONE_OFF or campaign.state == CampaignState.APPROVED:
@@ -190,6 +213,12 @@ def _changing(campaign: Campaign) -> bool:
 
 
 # Keeping --------------------------------------------------------------------------------------------
+
+
+def watch(now: datetime) -> int:
+    """Look by one worker at a time: a new day is judged everywhere. How many channels were paused. Outside a transaction."""
+    with alone(LOCK, 0) as mine:
+        return len(look(now)) if mine else 0
 
 
 def look(now: datetime, campaign_id: int | None = None) -> list[ChannelPlan]:
@@ -314,20 +343,29 @@ def _rules() -> _Rules:
 
 def _mark(plan: ChannelPlan, rules: _Rules, now: datetime) -> str:
     """64 hex digits of everything a judgement rests on: rules that may fit, day, flight, settings, approved version."""
-    channel, campaign = plan.channel, plan.campaign
+    campaign = plan.campaign
+    return _hash(
+        [
+            *_of_channel(plan.channel, rules),
+            now.astimezone(hours.zone_info(campaign.zone)).date(),
+            [definition.moment(campaign.starts_at), definition.moment(campaign.ends_at), campaign.zone],
+            campaign.version,
+            campaign.state == CampaignState.APPROVED,  # what is released may have nothing to send any more
+        ]
+    )
+
+
+def _of_channel(channel: Channel, rules: _Rules) -> list[Any]:
+    """The rules that may fit a channel, and what else of it they ask about."""
     rows = [
         row
         for row in rules.get(channel.medium, ())
         if row[1] in ("", channel.adapter) and row[2] in (None, channel.pk)
     ]
-    told = [
-        rows,
-        now.astimezone(hours.zone_info(campaign.zone)).date(),
-        [definition.moment(campaign.starts_at), definition.moment(campaign.ends_at), campaign.zone],
-        [channel.adapter, channel.settings],
-        campaign.version,
-        campaign.state == CampaignState.APPROVED,  # what is released may have nothing to send any more
-    ]
+    return [rows, channel.adapter, channel.settings]
+
+
+def _hash(told: Any) -> str:
     text = json.dumps(told, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 

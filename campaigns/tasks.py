@@ -124,7 +124,7 @@ def bring_policy_into_force() -> None:
 @shared_task
 def watch_rules() -> None:
     """Channels of released campaigns whose words break a platform's rule that holds by now are paused."""
-    later_rules.look(timezone.now())
+    later_rules.watch(timezone.now())
 
 
 @shared_task

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db import DatabaseError, InterfaceError
@@ -46,9 +46,7 @@ class Words:
 
     sending: Sending
     known: dict[tuple[int, int], content.PreparedMessage | None] = field(default_factory=dict)
-    judged: dict[tuple[int, date], bool] = field(
-        default_factory=dict
-    )  # words → whether they break a rule that day
+    judge: later_rules.Judge | None = None
 
     def of(self, version_id: int | None, variant: int) -> content.PreparedMessage | None:
         if version_id is None:
@@ -65,10 +63,8 @@ class Words:
         """Whether the words of a touch break a platform's rule of the day."""
         if row.message_version_id is None:
             return False
-        key = (row.message_version_id, self.sending.day(row.campaign_id, now))
-        if key not in self.judged:
-            self.judged[key] = later_rules.broken_on(key[0], self.sending.channel, key[1])
-        return self.judged[key]
+        self.judge = self.judge or later_rules.Judge(self.sending.channel)
+        return self.judge.broken(row.message_version_id, self.sending.day(row.campaign_id, now))
 
 
 def look(sending: Sending, claim: Claim, batch: Sequence[Decided], now: datetime | None) -> dict[int, str]:
