@@ -92,17 +92,15 @@ class Judgement:
 
     breaks: Sequence[Break]
     today: date
-    begun: bool
+    first: date  # day that is left of the flight: today, once it has begun
 
     @property
     def now(self) -> list[Break]:
         """Those that forbid to send now; of a campaign that has not begun, those of its first day that hold already."""
-        first = min((one.on for one in self.breaks), default=self.today)
         return [
             one
             for one in self.breaks
-            if one.on <= self.today
-            or (not self.begun and one.on == first and (one.problem.since or first) <= self.today)
+            if one.on == self.first and (one.problem.since or self.first) <= self.today
         ]
 
     @property
@@ -144,16 +142,16 @@ class Standing:
 def judge(campaign: Campaign, channel: Channel, now: datetime) -> Judgement:
     """The approved words of a channel, by the rules of every day left of the flight."""
     today = now.astimezone(hours.zone_info(campaign.zone)).date()
-    begun = campaign.starts_at is None or campaign.starts_at <= now
     approved = versions.approved_version(campaign)
     if approved is None:  # it ran elsewhere
-        return Judgement((), today, begun)
+        return Judgement((), today, today)
+    first, last = readiness.flight(approved.definition, now)
     pk = versions.message_versions(approved.definition).get(channel.pk)
     version = MessageVersion.objects.select_related("message").filter(pk=pk or 0).first()
     if version is None:  # its words are no message of ours
-        return Judgement((), today, begun)
-    found = list(_broken(version, channel, *readiness.flight(approved.definition, now)))
-    return Judgement(found if found and _goes_out(campaign, channel, version.pk) else (), today, begun)
+        return Judgement((), today, first)
+    found = list(_broken(version, channel, first, last))
+    return Judgement(found if found and _goes_out(campaign, channel, version.pk) else (), today, first)
 
 
 def _broken(version: MessageVersion, channel: Channel, first: date, last: date) -> Iterator[Break]:

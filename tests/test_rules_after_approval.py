@@ -332,6 +332,18 @@ def test_before_the_campaign_begins_a_rule_that_holds_stops_and_one_to_come_warn
     assert plan_of(found, mail).paused_at is None
 
 
+def test_a_rule_that_another_one_stands_before_on_the_first_days_warns_of_the_day_it_holds_again() -> None:
+    mail, _wire = line()
+    found = going([mail], rows.customers(2), state="scheduled", starts_at=NOW + 5 * DAY)
+    PlatformRule.objects.create(
+        medium="email", key="forbidden_characters", value="☆", valid_from=TODAY + DAY, valid_to=TODAY + 7 * DAY,
+        source="Letter",
+    )  # fmt: skip
+    rule()
+    plan = plan_of(found, mail)
+    assert (plan.paused_at, plan.breaks_at) == (None, MIDNIGHT + 5 * DAY)
+
+
 # Going on ------------------------------------------------------------------------------------------
 
 
