@@ -10,11 +10,13 @@ from django.urls import reverse
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from campaigns.models import Campaign, MessageVariant
+from campaigns.models import Broadcast, BroadcastTask, Campaign, MessageVariant
 from channels import rule_rows
-from channels.models import Channel, PlatformRule
+from channels.models import Channel, Employee, PlatformRule
+from tests import factories as make
 from tests import plan_rows as rows
-from tests.test_rules_after_approval import going, line, make_person, mend
+from tests.campaign_drafts import make_person
+from tests.test_rules_after_approval import going, line, mend
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DAY = dt.timedelta(days=1)
@@ -100,4 +102,38 @@ def test_who_saves_a_rule_sees_what_it_stops(
     expect(page.get_by_text(found.name)).to_be_visible()
     assert found.channel_plans.get().paused_at is not None
     shots(page, f"rule-saved-{language}")
+    fits(page)
+
+
+@pytest.mark.parametrize("language", ["en", "zh-hans"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_post_that_a_rule_stopped_says_so(
+    language: str, width: int, live_server: Any, page_as: Any, context: Any, shots: Any, make_user: Any
+) -> None:
+    now = timezone.now()
+    channel = rows.channel("wecom", adapter="wecom", name="企业微信")
+    found = make.campaign([channel], now=now, name="双十一")
+    employee = Employee.objects.create(channel=channel, external_id="staff0", name="王芳")
+    post = Broadcast.objects.create(
+        campaign=found, channel=channel, kind="moments", text="新茶到店 ★", weight="0.2", due_at=now, until=now + DAY,
+        state="approved", approved_by=make_user("approver"), approved_at=now,
+    )  # fmt: skip
+    BroadcastTask.objects.create(broadcast=post, employee=employee)
+    PlatformRule.objects.create(
+        medium="wecom",
+        key="forbidden_characters",
+        value="★",
+        valid_from=(now - DAY).date(),
+        source="运营商通知",
+    )
+    page = page_as("marketer")
+    context.add_cookies([{"name": settings.LANGUAGE_COOKIE_NAME, "value": language, "url": live_server.url}])
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(live_server.url + reverse("campaigns:broadcast", args=[post.pk]))
+    expect(page.get_by_role("alert")).to_contain_text("★")
+    shots(page, f"rule-post-{language}-{width}")
+    fits(page)
+    page.goto(live_server.url + reverse("config:home"))
+    expect(page.locator(f"a[href='{reverse('campaigns:broadcast', args=[post.pk])}']")).to_be_visible()
+    shots(page, f"rule-post-home-{language}-{width}")
     fits(page)
