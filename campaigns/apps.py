@@ -12,6 +12,7 @@ class CampaignsConfig(AppConfig):
             cards,
             followers,
             imports,
+            later_rules,
             lifecycle_jobs,
             panels,
             places,
@@ -31,3 +32,4 @@ class CampaignsConfig(AppConfig):
         queue_facts.register()
         spend_facts.register()
         quota_panel.register()
+        later_rules.register()

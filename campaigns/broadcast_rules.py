@@ -1,6 +1,8 @@
 """What platforms permit of posts to many: hours of sending, words, lengths, by the rules of the days they are up to be made.
 
-Nobody is known by person here, so hours are those of the campaign's zone.
+Nobody is known by person here, so hours are those of the campaign's zone. A rule on words that comes after the approval
+holds too: nobody is asked any more, and who was asked and has not confirmed is asked no longer. It goes on when the rule
+is corrected; its words cannot change, so else it is cancelled and planned anew.
 """
 
 from collections import defaultdict
@@ -10,7 +12,7 @@ from zoneinfo import ZoneInfo
 from django.utils.translation import gettext as _
 
 from campaigns import hours
-from campaigns.models import Broadcast, Campaign
+from campaigns.models import Broadcast, BroadcastTask, Campaign
 from campaigns.readiness import said_by
 from channels import platform_rules
 from channels.models import Channel, PlatformRule
@@ -55,20 +57,47 @@ def refused(
             _("%(rule)s: “%(channel)s” may send %(hours)s. Choose a time within.")
             % {"rule": platform_rules.KEYS["hours"].label, "channel": channel.name, "hours": told(rule)}
         )
+    for where, problem in _broken(channel, text, first, last):
+        found[where].append(problem)
+    return {where: problems for where, problems in found.items() if problems}
+
+
+def _broken(channel: Channel, text: str, first: date, last: date) -> list[tuple[str, str]]:
+    """(text, or '' for the whole post; what a platform forbids of it on one of these days), each once."""
+    found: dict[tuple[str, str], None] = {}
     for day in platform_rules.ranges(channel, first, last):
         for broken in platform_rules.check_message(channel, "", text, "", day):
             key = platform_rules.KEYS.get(broken.rule)
-            if key is None:
+            if key is None or not broken.error:
                 continue  # our own rules on words: the form says them
             problem = _("%(rule)s: %(problem)s (%(source)s)") % {
                 "rule": key.label,
                 "problem": broken.text,
                 "source": said_by(broken.source, broken.since),
             }
-            where = "text" if broken.where == "text" else ""
-            if problem not in found[where]:
-                found[where].append(problem)
-    return {where: problems for where, problems in found.items() if problems}
+            found["text" if broken.where == "text" else "", problem] = None
+    return list(found)
+
+
+def broken(post: Broadcast, now: datetime) -> list[str]:
+    """The rules that the words of a post break on a day left on which it may be confirmed."""
+    first = _day_of(max(now, post.due_at), post.campaign.zone)
+    last = _day_of(post.until, post.campaign.zone)
+    return [problem for _where, problem in _broken(post.channel, post.text, first, max(first, last))]
+
+
+def broken_today(post: Broadcast, now: datetime) -> bool:
+    """Whether nobody may confirm it today."""
+    today = _day_of(now, post.campaign.zone)
+    return bool(_broken(post.channel, post.text, today, today))
+
+
+def stopped(now: datetime) -> list[tuple[Broadcast, list[str]]]:
+    """Approved posts that have their time before them and break a rule that came since, with what they break."""
+    posts = Broadcast.objects.filter(state=Broadcast.State.APPROVED, until__gt=now)
+    posts = posts.filter(tasks__state__in=(BroadcastTask.State.PLANNED, BroadcastTask.State.OPEN)).distinct()
+    told = ((post, broken(post, now)) for post in posts.select_related("campaign", "channel__brand"))
+    return [(post, problems) for post, problems in told if problems]
 
 
 def moved(post: Broadcast, now: datetime) -> datetime | None:

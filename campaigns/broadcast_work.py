@@ -87,6 +87,8 @@ def _ask(channel: Channel, maker: PostMaker, now: datetime) -> int:
             # A rule that came since, or employees whose day was full until now: not at this hour.
             broadcasts.move(post, later)
             continue
+        if broadcast_rules.broken(post, now):
+            continue  # words that a rule which came since forbids on a day on which they may be confirmed
         planned = list(post.tasks.filter(state=Task.PLANNED).order_by("pk"))
         # A group message is one task an employee; a Moments post one for all of them.
         calls = [[task] for task in planned] if post.kind == Kind.GROUP else [planned]
@@ -266,12 +268,16 @@ def _event(
 
 
 def _take_back(channel: Channel, maker: PostMaker, now: datetime) -> None:
-    """Open tasks that must not be confirmed any more: the post cancelled, its campaign or channel paused, or too late."""
+    """Open tasks that must not be confirmed any more: the post cancelled, its campaign or channel paused, a rule that came
+    since, or too late."""
     found = BroadcastTask.objects.filter(state=Task.OPEN, broadcast__channel=channel)
     if channel.state != Channel.State.PAUSED:
         unwanted = ~Q(broadcast__state=State.APPROVED) | ~Q(broadcast__campaign__state=CampaignState.RUNNING)
         paused = _paused_in_plan("broadcast__campaign", channel)
-        found = found.filter(unwanted | paused | Q(broadcast__until__lte=now))
+        asked = Broadcast.objects.filter(pk__in=found.order_by().values("broadcast"))
+        asked = asked.select_related("campaign", "channel__brand")
+        ruled = [post.pk for post in asked if broadcast_rules.broken_today(post, now)]
+        found = found.filter(unwanted | paused | Q(broadcast__in=ruled) | Q(broadcast__until__lte=now))
     for tasks in _by_reference(found):
         left = BroadcastTask.objects.filter(pk__in=[task.pk for task in tasks], state=Task.OPEN)
         try:

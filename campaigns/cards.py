@@ -11,7 +11,7 @@ from django.utils import timezone
 from audiences.access import ANYBODY, Role, has_role
 from audiences.models import Job
 from audiences.registers import HomeCard, home_cards
-from campaigns import approvals, lifecycle
+from campaigns import approvals, broadcast_rules, later_rules, lifecycle
 from campaigns.models import Campaign, CampaignVersion, ChannelPlan, PeopleTask
 from campaigns.vocabulary import CampaignState
 from channels.models import Channel
@@ -44,9 +44,17 @@ def mine(request: HttpRequest) -> Mapping[str, Any] | None:
     for version in rejected:
         latest.setdefault(version.campaign_id, version)
     unreviewed = own.filter(state=CampaignState.FINISHED).exclude(kind=Campaign.Kind.IMPORTED)[:SHOWN]
-    if not latest and not unreviewed:
+    ruled = _ruled(request.user.pk)
+    if not latest and not unreviewed and not ruled:
         return None
-    return {"rejected": list(latest.values())[:SHOWN], "unreviewed": unreviewed}
+    return {"rejected": list(latest.values())[:SHOWN], "unreviewed": unreviewed, "ruled": ruled}
+
+
+def _ruled(user_id: int | None = None) -> list[tuple[ChannelPlan, list[later_rules.Kept]]]:
+    """Channels that a rule stopped, or will stop, in the campaigns of a person or in all, with the rules."""
+    found = [*later_rules.stopped(), *later_rules.warned(timezone.now())]
+    own = [plan for plan in found if user_id is None or plan.campaign.created_by_id == user_id]
+    return [(plan, later_rules.kept(plan)) for plan in own[:SHOWN]]
 
 
 def tasks(request: HttpRequest) -> Mapping[str, Any] | None:
@@ -81,7 +89,7 @@ def _elapsed(campaign: Campaign, now: datetime) -> int:
 
 
 def wrong(request: HttpRequest) -> Mapping[str, Any] | None:
-    """Releases that failed, running campaigns on stopped channels, campaigns that somebody paused."""
+    """Releases that failed, running campaigns on stopped channels, what somebody paused, what a rule stops or will stop."""
     if not has_role(request.user, *ANYBODY):
         return None
     releasing = {f"campaign:{one.pk}": one for one in Campaign.objects.filter(state=CampaignState.APPROVED)}
@@ -98,9 +106,12 @@ def wrong(request: HttpRequest) -> Mapping[str, Any] | None:
         .prefetch_related("channel_plans__channel")[:SHOWN]
     )
     paused = Campaign.objects.filter(state=CampaignState.PAUSED)[:SHOWN]
-    held = ChannelPlan.objects.filter(campaign__state=CampaignState.RUNNING, paused_at__isnull=False)
+    held = ChannelPlan.objects.filter(
+        campaign__state=CampaignState.RUNNING, paused_at__isnull=False, stop_cause=""
+    )
     held = held.select_related("campaign", "channel").order_by("paused_at")[:SHOWN]
-    if not failed and not blocked and not paused and not held:
+    ruled, posts = _ruled(), broadcast_rules.stopped(timezone.now())[:SHOWN]
+    if not failed and not blocked and not paused and not held and not ruled and not posts:
         return None
     return {
         "failed": failed,
@@ -117,6 +128,8 @@ def wrong(request: HttpRequest) -> Mapping[str, Any] | None:
         ],
         "paused": paused,
         "held": held,
+        "ruled": ruled,
+        "posts": posts,
     }
 
 

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy
 
 from audiences.jobs import JobFailed, job_kind, report
 from audiences.models import Job
-from campaigns import changes, lifecycle, versions
+from campaigns import changes, later_rules, lifecycle, versions
 from campaigns.exits import release_touches
 from campaigns.models import Campaign, CampaignVersion
 from campaigns.planner import PlanError, make_plan
@@ -59,6 +59,9 @@ def release(job: Job) -> Mapping[str, Any]:
         )
     except PlanError as error:
         raise JobFailed(str(error)) from error
+    later_rules.look(
+        timezone.now(), campaign.pk
+    )  # what came while it was released; from here on it is watched
     lifecycle.released(campaign, timezone.now())
     return {
         "members": written.members,

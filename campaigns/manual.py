@@ -6,8 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection
+from django.utils import timezone
 
-from campaigns import content, offers
+from audiences.days import day_of
+from campaigns import content, later_rules, offers
 from campaigns.models import MessageVariant
 from channels.models import Channel
 
@@ -65,14 +67,21 @@ class Held:
         ]
 
 
-def held_list(channel: Channel, campaign_id: int | None = None) -> Iterator[Held]:
-    """What is to be done on this channel, oldest first, in batches. Text and links are those of each person."""
+def held_list(
+    channel: Channel, campaign_id: int | None = None, now: datetime | None = None
+) -> Iterator[Held]:
+    """What is to be done on this channel, oldest first, in batches. Text and links are those of each person; words that
+    break a platform's rule of the day are left out."""
     prepared: dict[tuple[int | None, int], content.PreparedMessage | None] = {}
+    broken: dict[int | None, bool] = {None: False}
+    today = day_of(now or timezone.now())
     after = 0
     while rows := _held(channel.pk, campaign_id, after):
         after = rows[-1][0]
         for version, variant in {(row[7], row[8]) for row in rows} - set(prepared):
             prepared[version, variant] = _prepared(version, variant, channel)
+            if version not in broken:
+                broken[version] = later_rules.broken_on(version, channel, today)
         fields = sorted({name for message in prepared.values() if message for name in message.fields})
         values = content.values_of([row[4] for row in rows], fields)
         granted = offers.given([(row[2], row[4]) for row in rows]) if offers.names_one(fields) else {}
@@ -88,6 +97,8 @@ def held_list(channel: Channel, campaign_id: int | None = None) -> Iterator[Held
             variant,
             deadline,
         ) in rows:
+            if broken[version]:
+                continue
             message = prepared[version, variant]
             subject, text = "", ""
             if message is not None:

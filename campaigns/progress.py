@@ -6,6 +6,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from django.utils import timezone
+
+from campaigns import later_rules
 from campaigns.models import Budget, Campaign
 from campaigns.queries import progress as queries
 from campaigns.vocabulary import OWNER_OF, AttemptState, Cause, MemberState, Owner, TouchState
@@ -42,9 +45,9 @@ class ChannelProgress:
     budget: Budget | None = None
     paused_at: datetime | None = None  # in this campaign only
     in_plan: bool = False  # False: a change took the channel out
-    ads: tuple[PlatformAudience, Told] | None = (
-        None  # how the pause of its flight stands, where ads are to stand still
-    )
+    # How the pause of its flight stands, where ads are to stand still.
+    ads: tuple[PlatformAudience, Told] | None = None
+    rules: later_rules.Standing | None = None  # where a rule that came later stopped it, or will
 
     @property
     def short(self) -> int:
@@ -132,11 +135,14 @@ FIELD_OF = {
 }
 
 
-def progress(campaign: Campaign) -> Progress:
+def progress(campaign: Campaign, now: datetime | None = None) -> Progress:
     """Counted now: a few group-bys over the campaign's own partition."""
     plans = campaign.channel_plans.select_related("channel")
+    rules = later_rules.standings(campaign, now or timezone.now())
     rows = {
-        plan.channel_id: ChannelProgress(plan.channel, paused_at=plan.paused_at, in_plan=True)
+        plan.channel_id: ChannelProgress(
+            plan.channel, paused_at=plan.paused_at, in_plan=True, rules=rules.get(plan.channel_id)
+        )
         for plan in plans
     }
     target_counts, touch_counts = queries.targets(campaign.pk), queries.touches(campaign.pk)

@@ -19,6 +19,7 @@ BEAT: dict[str, dict[str, Any]] = {
     "campaigns-employees": _each("follow_employees", 30.0),
     "campaigns-broadcast": _each("broadcast", 10.0),
     "campaigns-turn": _each("turn_campaigns", 10.0),
+    "campaigns-rules": _each("watch_rules", 10.0),
     "campaigns-policy": _each("bring_policy_into_force", 15.0),
     "campaigns-sweep": _each("sweep", 20.0),
     "campaigns-orders": _each("follow_orders", 20.0),

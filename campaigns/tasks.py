@@ -10,6 +10,7 @@ from campaigns import (
     dispatch,
     employee_tasks,
     exits,
+    later_rules,
     lifecycle,
     offers,
     people_tasks,
@@ -118,6 +119,12 @@ def follow_stages() -> None:
 def bring_policy_into_force() -> None:
     """New rules of the contact policy, once the contacts of their window are known."""
     pressure.bring_into_force(timezone.now())
+
+
+@shared_task
+def watch_rules() -> None:
+    """Channels of released campaigns whose words break a platform's rule that holds by now are paused."""
+    later_rules.watch(timezone.now())
 
 
 @shared_task

@@ -64,3 +64,5 @@ due_messages: Register[Callable[[Sequence[int], datetime], Sequence[DueMessages]
     "source of due messages"
 )
 """Called with channels and the present; names only channels where something waits."""
+rule_changes: Register[Callable[[datetime], Sequence[str]]] = Register("follower of changed platform rules")
+"""Called with the present after a platform's rule was saved, in the same transaction; says what that did, in words."""

@@ -9,6 +9,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from audiences.access import Role
 from campaigns import broadcast_rules, broadcast_work, broadcasts
@@ -147,3 +148,58 @@ def test_a_post_that_cannot_be_moved_within_the_flight_is_never_made(
     assert broadcast_work.work(post.until) == 0
     assert post.tasks.get().state == "unconfirmed"
     assert running.log_lines("wecom", "moment") == []
+
+
+# Rules on words that come after the approval --------------------------------------------------------
+
+
+def test_a_post_whose_words_a_rule_forbids_since_is_not_asked_for_and_the_page_says_which(
+    campaign: Campaign, running: Sandbox, make_user: Any, as_marketer: Client
+) -> None:
+    post = approved(campaign, make_user, NOON + HOUR)
+    made = rule("forbidden_characters", "茶")
+    assert broadcast_work.work(NOON + HOUR) == 0
+    assert running.log_lines("wecom", "moment") == []
+    assert post.tasks.get().state == "planned"
+    ((_post, problems),) = broadcast_rules.stopped(NOON + HOUR)
+    (said,) = problems
+    assert said.startswith("Forbidden characters: Take out 茶")
+    assert "(WeCom's letter, holds from Nov. 28, 2026)" in said
+    made.value = "☆"
+    made.save()
+    assert broadcast_work.work(NOON + 2 * HOUR) == 1, "the rule was corrected"
+    assert running.log_lines("wecom", "moment") != []
+
+
+def test_who_was_asked_and_has_not_confirmed_is_asked_no_longer(
+    campaign: Campaign, running: Sandbox, make_user: Any
+) -> None:
+    post = approved(campaign, make_user, NOON + HOUR)
+    assert broadcast_work.work(NOON + HOUR) == 1
+    assert post.tasks.get().state == "open"
+    rule("forbidden_characters", "茶", valid_from=(NOON + DAY).date())
+    broadcast_work.work(NOON + 2 * HOUR)
+    assert post.tasks.get().state == "open", "today it may be confirmed"
+    broadcast_work.work(NOON + 13 * HOUR)  # 01:00 of the next day
+    assert post.tasks.get().state == "planned"
+    assert broadcast_work.work(NOON + 21 * HOUR) == 0, "and nobody is asked anew"
+    post.refresh_from_db()  # it waited for the permitted hours of the morning
+    assert broadcast_work.work(post.until) == 0
+    assert post.tasks.get().state == "unconfirmed"
+
+
+def test_a_stopped_post_stands_on_its_page_on_home_and_in_the_api(
+    channel: Channel, make_user: Any, as_marketer: Client
+) -> None:
+    now = timezone.now()
+    campaign = make.campaign([channel], now=now, zone=ZONE, name="双十一")
+    rule("hours", {"from": "00:00", "to": "23:59"}, valid_from=(now - DAY).date())
+    post = broadcasts.approve(plan(campaign, now + HOUR), make_user("approver"), now)
+    assert as_marketer.get(f"/api/v1/broadcasts/{post.pk}/").json()["broken_rules"] == []
+    rule("forbidden_characters", "茶", valid_from=(now - DAY).date())
+    shown = as_marketer.get(reverse("campaigns:broadcast", args=[post.pk])).content.decode()
+    assert "A rule that came after the approval stops this post" in shown
+    assert "Take out 茶" in shown
+    assert "Take out 茶" in as_marketer.get(reverse("config:home")).content.decode()
+    (said,) = as_marketer.get(f"/api/v1/broadcasts/{post.pk}/").json()["broken_rules"]
+    assert "Take out 茶" in said

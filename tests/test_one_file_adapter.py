@@ -143,6 +143,7 @@ def test_a_dropped_file_is_offered_connected_and_sends_signed_without_a_migratio
     channel.refresh_from_db()
     assert channel.last_check["ok"] is True
     found = make.campaign([channel])
+    Channel.objects.update(settings=channel.settings | {"signature": "Doves"})
     make.released(found, make.customers(3, ("sms",)), version=make.message("sms"))
     assert dispatch.dispatch_channel(channel.pk, now=make.NOW).accepted == 3
     assert {told["id"] for told in provider.taken} == set(Attempt.objects.values_list("id", flat=True))

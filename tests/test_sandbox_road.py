@@ -45,6 +45,7 @@ def connect(medium: str, adapter: str, account: Account) -> Channel:
 def due(channel: Channel, n: int, text: str = "你好，{{name|朋友}}") -> tuple[Any, list[int], dt.datetime]:
     """A running campaign with ``n`` people, each with one touch that is due."""
     now, zone = at_noon()
+    text += "，拒收请回复R" if channel.medium == "sms" and "拒收" not in text else ""
     people = make.customers(n, media=(channel.medium,), zone=zone)
     found = make.campaign([channel], now=now, zone=zone)
     make.released(found, people, due_at=now, version=make.message(channel.medium, text))

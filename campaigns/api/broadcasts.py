@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from audiences.access import Role
+from campaigns import broadcast_rules
 from campaigns import broadcasts as rules
 from campaigns.api.campaigns import Guarded
 from campaigns.models import Broadcast, BroadcastTask, Campaign
@@ -49,6 +50,12 @@ class BroadcastSerializer(serializers.ModelSerializer[Broadcast]):
     )
     weighted = serializers.SerializerMethodField(help_text="shown × weight, in messages to one customer.")
     tasks = BroadcastTaskSerializer(many=True)
+    broken_rules = serializers.SerializerMethodField(
+        help_text="Platform rules, come after the approval, that its words break: nobody is asked for it."
+    )
+
+    def get_broken_rules(self, post: Broadcast) -> list[str]:
+        return broadcast_rules.broken(post, timezone.now()) if post.state == Broadcast.State.APPROVED else []
 
     def get_shown(self, post: Broadcast) -> int:
         return sum(task.shown or 0 for task in post.tasks.all())
@@ -71,6 +78,7 @@ class BroadcastSerializer(serializers.ModelSerializer[Broadcast]):
             "approved_at",
             "shown",
             "weighted",
+            "broken_rules",
             "tasks",
         )
 
@@ -102,7 +110,11 @@ def _refused(error: DjangoValidationError) -> serializers.ValidationError:
 
 
 def _all() -> "QuerySet[Broadcast]":
-    return Broadcast.objects.prefetch_related("tasks__employee", "tasks__groups__group").order_by("id")
+    return (
+        Broadcast.objects.select_related("campaign", "channel")
+        .prefetch_related("tasks__employee", "tasks__groups__group")
+        .order_by("id")
+    )
 
 
 class Broadcasts(Guarded, generics.ListAPIView[Broadcast]):

@@ -355,7 +355,7 @@ class ResumeChannel(ChannelStep):
     """Let one channel go on with what is not overdue."""
 
     def take(self, campaign: Campaign, channel: int) -> None:
-        channel_pauses.resume(campaign, channel)
+        channel_pauses.resume(campaign, channel, timezone.now())
 
 
 @_step("stop", ReasonSerializer)

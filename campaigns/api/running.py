@@ -154,6 +154,34 @@ class GapSerializer(serializers.Serializer[Any]):
     touches = serializers.IntegerField(source="n")
 
 
+class RuleBreakSerializer(serializers.Serializer[Any]):
+    """A platform's rule that the approved words of a channel break."""
+
+    rule = serializers.CharField(source="problem.rule")
+    label = serializers.CharField(source="problem.rule_label")  # type: ignore[assignment]
+    rule_source = serializers.CharField(source="problem.source", help_text="Who says so.")
+    since = serializers.DateField(source="problem.since", help_text="From when the rule holds.")
+    on = serializers.DateField(help_text="The first day left of the flight on which the words break it.")
+    message = serializers.CharField(source="version.message.name")
+    version = serializers.IntegerField(source="version.number")
+    message_version = serializers.IntegerField(source="version.pk")
+    variant = serializers.CharField(source="problem.variant")
+    where = serializers.CharField(
+        source="problem.where", help_text="subject, text, html, template or channel."
+    )
+    text = serializers.CharField(source="problem.text")
+
+
+class RulesSerializer(serializers.Serializer[Any]):
+    """How a channel stands with rules that came after the approval."""
+
+    stopped = serializers.BooleanField(help_text="A rule paused it; a person lets it go on.")
+    mended = serializers.BooleanField(help_text="Its words break nothing any more: it may go on.")
+    cause = serializers.CharField(help_text="Why it was paused, as it was written down then.")
+    now = RuleBreakSerializer(many=True, help_text="Broken now: the channel cannot go on.")
+    later = RuleBreakSerializer(many=True, help_text="Broken from a later day of the flight on.")
+
+
 class ChannelProgressSerializer(serializers.Serializer[Any]):
     """target = planned + short; planned = pending + held + sent + delivered + unknown + unobserved + gap + released.
 
@@ -177,6 +205,9 @@ class ChannelProgressSerializer(serializers.Serializer[Any]):
     cost = serializers.DecimalField(max_digits=20, decimal_places=6)
     gaps = serializers.DictField(child=serializers.IntegerField())
     paused_at = serializers.DateTimeField(allow_null=True, help_text="Paused in this campaign since.")
+    rules = RulesSerializer(
+        allow_null=True, help_text="Platform rules that came after the approval; null: nothing to tell."
+    )
 
 
 class ProgressSerializer(serializers.Serializer[Any]):

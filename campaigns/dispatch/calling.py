@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from django.db import DatabaseError, InterfaceError
 
-from campaigns import content, employee_tasks, offers
+from campaigns import content, employee_tasks, later_rules, offers
 from campaigns.dispatch.claiming import Claim
 from campaigns.dispatch.sending import Sending
 from campaigns.models import MessageVariant
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 AGAIN = timedelta(seconds=30)
 LONGEST_AGAIN = timedelta(hours=1)
+JUDGED_AGAIN = timedelta(minutes=1)  # by then the channel is paused, or the touch has other words
 _GAPS = (Cause.OPTED_OUT, Cause.NO_CONSENT, Cause.ERASED)
 
 
@@ -45,6 +46,7 @@ class Words:
 
     sending: Sending
     known: dict[tuple[int, int], content.PreparedMessage | None] = field(default_factory=dict)
+    judge: later_rules.Judge | None = None
 
     def of(self, version_id: int | None, variant: int) -> content.PreparedMessage | None:
         if version_id is None:
@@ -56,6 +58,13 @@ class Words:
             except MessageVariant.DoesNotExist:
                 self.known[key] = None
         return self.known[key]
+
+    def broken(self, row: Decided, now: datetime) -> bool:
+        """Whether the words of a touch break a platform's rule of the day."""
+        if row.message_version_id is None:
+            return False
+        self.judge = self.judge or later_rules.Judge(self.sending.channel)
+        return self.judge.broken(row.message_version_id, self.sending.day(row.campaign_id, now))
 
 
 def look(sending: Sending, claim: Claim, batch: Sequence[Decided], now: datetime | None) -> dict[int, str]:
@@ -77,6 +86,24 @@ def forbidden(row: Decided, why: str, now: datetime) -> Told:
     # Stopped, merged or lease over: the touch stands as planned, and its next claim decides.
     cause = why if why == Cause.CHANNEL_STOPPED else ""
     return Told(row.campaign_id, attempt_id, "withdrawn", now, code=why, cause=cause, again_at=now)
+
+
+def obeying(words: Words, batch: Sequence[Decided], now: datetime) -> tuple[list[Decided], list[Told]]:
+    """Those whose words break no rule of the day. The others stay planned, and their channel is judged by the next look:
+    paused, or given the words of the approved change."""
+    broken = [row for row in batch if words.broken(row, now)]
+    if not broken:
+        return list(batch), []
+    pairs = sorted({(row.campaign_id, words.sending.channel.pk) for row in broken})
+    if later_rules.again(pairs):
+        log.warning("words break a rule of the day: (campaign, channel) %s", pairs)
+    told = [
+        Told(row.campaign_id, row.attempt_id or 0, "withdrawn", now, code="rule", cause=Cause.CONTENT,
+             again_at=now + JUDGED_AGAIN)
+        for row in broken
+    ]  # fmt: skip
+    held = {row.attempt_id for row in broken}
+    return [row for row in batch if row.attempt_id not in held], told
 
 
 def worded(

@@ -284,6 +284,7 @@ class _Turn:
             for row in batch
             if looked.get(row.attempt_id or 0, "stopped") != ""
         ]
+        free, ruled = steadily(lambda: calling.obeying(words, free, at), PATIENCE)
         outgoing, gaps = steadily(lambda: calling.worded(sending, words, free, at), PATIENCE)
         if time.monotonic() - started > START.total_seconds():  # it was away while we looked for words
             at = self._at(claim, started)
@@ -311,7 +312,7 @@ class _Turn:
                 called = calling.facts_of(sending, claim, rows, results, at, claim.now + START)
         if called.taken:
             self._accept(called.taken, at)
-        self._record([*facts, *gaps, *called.facts], at)
+        self._record([*facts, *ruled, *gaps, *called.facts], at)
         self.counted.update(counts.of_sent(called.sent))
         return called
 

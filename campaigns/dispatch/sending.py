@@ -39,6 +39,7 @@ class Sending:
     regions: Mapping[str, list[hours.Window]] = field(default_factory=dict)
     rivals: list[tuple[int, int, int]] = field(default_factory=list)
     unseen: list[int] = field(default_factory=list)  # channels on which nobody's reactions can be seen
+    zones: Mapping[int, str] = field(default_factory=dict)  # of campaigns
 
     @property
     def permission(self) -> str:
@@ -47,6 +48,10 @@ class Sending:
     @property
     def blocks(self) -> list[str]:
         return list(forms(self.channel.brand_id, self.channel.medium))
+
+    def day(self, campaign_id: int, now: datetime) -> date:
+        """The campaign's own."""
+        return now.astimezone(hours.zone_info(self.zones.get(campaign_id, ""))).date()
 
     def hours(self, now: datetime) -> Mapping[str, list[Any]]:
         """For each campaign with hours and each known zone: whether it is open now, and when it opens."""
@@ -100,7 +105,7 @@ def read(channel_id: int, now: datetime) -> Sending | None:
     rows = queries.sending(channel_id, now)
     if not rows:
         return None
-    plans = ChannelPlan.objects.select_related("channel__brand").in_bulk(
+    plans = ChannelPlan.objects.select_related("channel__brand", "campaign").in_bulk(
         [plan_id for _c, _p, plan_id in rows]
     )
     priorities = {campaign_id: priority for campaign_id, priority, _plan in rows}
@@ -119,6 +124,7 @@ def read(channel_id: int, now: datetime) -> Sending | None:
         regions=regions_of(channel, day_of(now)),
         rivals=queries.rivals(min(priorities.values())),
         unseen=_unseen(),
+        zones={plan.campaign_id: plan.campaign.zone for plan in plans.values()},
     )
 
 

@@ -11,7 +11,7 @@ from campaigns.models.campaign import MONEY, Campaign, Phase
 from channels.models import Channel
 
 
-@tracked()
+@tracked(exclude=("stopped_by", "rule_breaks", "judged"))
 class ChannelPlan(models.Model):
     """One channel in one campaign.
 
@@ -32,6 +32,13 @@ class ChannelPlan(models.Model):
         "campaigns.Message", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
     )
     paused_at = models.DateTimeField(_("paused since"), null=True, blank=True)  # by campaigns.channel_pauses
+    # Rules of platforms that came after the approval (campaigns.later_rules): from when its words break one; why it was
+    # paused for it, in words for the trail and as data; what they break by now, and of what that was judged.
+    breaks_at = models.DateTimeField(_("breaks a rule from"), null=True, blank=True)
+    stop_cause = models.TextField(_("stopped by a rule"), blank=True, default="")
+    stopped_by = models.JSONField(default=list, blank=True)
+    rule_breaks = models.JSONField(default=list, blank=True)
+    judged = models.CharField(max_length=64, blank=True, default="")
 
     class Meta:
         ordering = ("position", "id")

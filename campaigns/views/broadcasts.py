@@ -116,6 +116,9 @@ def post(request: HttpRequest, pk: int) -> HttpResponse:
         "open": found.state in (Broadcast.State.PLANNED, Broadcast.State.APPROVED),
         "late": found.until <= timezone.now(),
         "hours": broadcast_rules.told(hours) if hours else "",
+        "broken": broadcast_rules.broken(found, timezone.now())
+        if found.state == Broadcast.State.APPROVED
+        else [],
     }
     return render(request, "campaigns/broadcast.html", shown)
 

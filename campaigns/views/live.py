@@ -50,12 +50,15 @@ def _progress(campaign: Campaign) -> dict[str, Any]:
         "progress": found,
         "totals": found.totals,
         "channels_pausable": campaign.state in channel_pauses.PAUSABLE,
+        "channels_resumable": campaign.state in channel_pauses.RESUMABLE,
         "every": SELDOM if found.totals["planned"] > MANY else OFTEN,
         "manual": [
             {
                 "channel": row.channel,
                 "n": row.held,
-                "export_url": reverse("campaigns:held_list", args=[campaign.pk, row.channel.pk]),
+                "export_url": ""
+                if row.rules and row.rules.now
+                else reverse("campaigns:held_list", args=[campaign.pk, row.channel.pk]),
                 "receipts_url": receipts_url(),
             }
             for row in found.channels
@@ -133,7 +136,7 @@ def resume_channel(request: HttpRequest, pk: int, channel_pk: int) -> HttpRespon
     return _run(
         request,
         pk,
-        lambda campaign: channel_pauses.resume(campaign, channel_pk),
+        lambda campaign: channel_pauses.resume(campaign, channel_pk, timezone.now()),
         _("The channel goes on. What became overdue meanwhile moves to the next day or is told as a gap."),
     )
 

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from django.utils import timezone
 from rest_framework import generics, serializers
 
+from channels import rule_rows
 from channels.api.channels import Guarded
 from channels.models import PlatformRule
 from channels.platform_rules import KEYS, clean_value
@@ -45,6 +47,15 @@ class RuleSerializer(serializers.ModelSerializer[PlatformRule]):
         if told("channel") and told("channel").medium != told("medium"):
             raise serializers.ValidationError({"channel": "This channel is of another medium."})
         return attrs
+
+    def create(self, validated_data: dict[str, Any]) -> PlatformRule:
+        return self.update(PlatformRule(), validated_data)
+
+    def update(self, instance: PlatformRule, validated_data: dict[str, Any]) -> PlatformRule:
+        for name, value in validated_data.items():
+            setattr(instance, name, value)
+        rule_rows.save(instance, timezone.now())
+        return instance
 
 
 class Rules(Guarded, generics.ListCreateAPIView[PlatformRule]):

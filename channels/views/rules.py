@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST
 
 from audiences.access import ANYBODY, Role, needs
 from audiences.vocabulary import Medium
+from channels import rule_rows
 from channels.forms import RuleForm
 from channels.models import PlatformRule
 from channels.platform_rules import KEYS
@@ -41,6 +42,11 @@ def _when(rule: PlatformRule, today: date) -> str:
     return "past" if rule.valid_to and rule.valid_to < today else "now"
 
 
+def _tell(request: HttpRequest, told: list[str]) -> None:
+    for text in told:
+        messages.warning(request, text)
+
+
 @needs(Role.CHANNEL_ADMIN)
 def new_rule(request: HttpRequest) -> HttpResponse:
     """A new row; ``?from=`` copies an older one, so that a change keeps what held before."""
@@ -62,10 +68,11 @@ def new_rule(request: HttpRequest) -> HttpResponse:
         initial["value"] = json.dumps(old.value, ensure_ascii=False)
     form = RuleForm(request.POST or None, instance=instance, initial=initial)
     if request.method == "POST" and form.is_valid():
-        form.save()
+        told = rule_rows.save(form.save(commit=False), timezone.now())
         messages.success(
             request, _("The rule is saved. It holds from %(day)s.") % {"day": form.instance.valid_from}
         )
+        _tell(request, told)
         return redirect("channels:rules")
     shown = {"form": form, "keys": KEYS}
     return render(request, "channels/rule.html", shown, status=422 if form.errors else 200)
@@ -77,8 +84,9 @@ def rule(request: HttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(PlatformRule, pk=pk)
     form = RuleForm(request.POST or None, instance=found)
     if request.method == "POST" and form.is_valid():
-        form.save()
+        told = rule_rows.save(form.save(commit=False), timezone.now())
         messages.success(request, _("The rule is saved."))
+        _tell(request, told)
         return redirect("channels:rules")
     return render(
         request,
@@ -92,8 +100,7 @@ def rule(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 def end_rule(request: HttpRequest, pk: int) -> HttpResponse:
     """It holds for the last time today."""
-    PlatformRule.objects.filter(pk=get_object_or_404(PlatformRule, pk=pk).pk).update(
-        valid_to=timezone.localdate()
-    )
+    told = rule_rows.end(get_object_or_404(PlatformRule, pk=pk), timezone.localdate(), timezone.now())
     messages.success(request, _("The rule ends today."))
+    _tell(request, told)
     return redirect("channels:rules")

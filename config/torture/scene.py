@@ -119,7 +119,7 @@ def _channels(brand: Brand, smtp: int, smpp: int) -> tuple[Channel, Channel]:
         brand=brand, name="SMS", medium=Medium.SMS, adapter="smpp", unit_price=Decimal("0.05"),
         settings={
             "host": "127.0.0.1", "port": smpp, "system_id": "evenreach", "source": "10690000",
-            "reference_tlv": "0x1401", "timeout": 5, "window": 50,
+            "reference_tlv": "0x1401", "signature": "Evenreach", "timeout": 5, "window": 50,
         },
         credentials={"password": "sandbox"},
     )  # fmt: skip
@@ -132,7 +132,7 @@ def _message(brand: Brand, medium: str) -> int:
     words = (
         {"subject": "News", "text": "Hello {{name|friend}}"}
         if medium == Medium.EMAIL
-        else {"text": "Hi {{name|you}}"}
+        else {"text": "Hi {{name|you}} 拒收请回复R"}  # what no rule of the platforms forbids
     )
     MessageVariant.objects.create(version=version, number=1, **words)
     return version.pk
