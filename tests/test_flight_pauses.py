@@ -292,6 +292,19 @@ def test_another_reference_is_looked_at_anew_and_nothing_else_of_the_audience_ch
     assert platform.paused == {"g1": True, "g2": True}, "the new one was never ours to start"
 
 
+def test_the_same_reference_saved_again_stays_ours_to_start(boss: Any) -> None:
+    platform = Platform()
+    found = platform.campaign()
+    work()
+    lifecycle.pause(found, boss, NOW + HOUR)
+    look(NOW + HOUR)
+    flights.refer(the_audience(), "g1")
+    work(NOW + 2 * HOUR)
+    lifecycle.resume(found, boss, NOW + 3 * HOUR)
+    work(NOW + 3 * HOUR)
+    assert platform.paused == {"g1": False}
+
+
 def test_ads_that_cannot_be_paused_are_told_where_people_look(boss: Any, client: Client) -> None:
     platform = Platform()
     found = platform.campaign()
