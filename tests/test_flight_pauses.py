@@ -354,6 +354,26 @@ def test_ads_that_people_aimed_at_an_audience_without_a_budget_of_ours_are_pause
     assert (platform.paused, standing()) == ({"g1": True}, Standing.PAUSED)
 
 
+def test_ads_that_do_not_go_on_are_told_where_people_look(boss: Any) -> None:
+    platform = Platform()
+    found = platform.campaign()
+    work()
+    lifecycle.pause(found, boss, NOW + HOUR)
+    look(NOW + HOUR)
+    platform.refuse = 100
+    lifecycle.resume(found, boss, NOW + 2 * HOUR)
+    look(NOW + 2 * HOUR)
+    channel = the_audience().channel
+    (row,) = health.of_channels([channel], NOW + 2 * HOUR + 2 * MINUTE)
+    assert not row.troubles
+    (row,) = health.of_channels([channel], NOW + 2 * HOUR + 10 * MINUTE)
+    assert "may still be paused" in row.troubles[0]
+    platform.refuse = 0
+    look(NOW + 3 * HOUR)
+    (row,) = health.of_channels([channel], NOW + 4 * HOUR)
+    assert not row.troubles
+
+
 def test_ads_that_cannot_be_paused_are_told_where_people_look(boss: Any, client: Client) -> None:
     platform = Platform()
     found = platform.campaign()
