@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -42,7 +42,7 @@ class Standing(StrEnum):
     FAILING = "failing"
     RESUMING = "resuming"
     BY_HAND = "by_hand"  # the platform cannot be told from here
-    NOTHING = "nothing"  # nothing of it was made on the platform
+    NOTHING = "nothing"  # none of it was found on the platform
 
 
 WORDS: dict[Standing, Any] = {
@@ -51,7 +51,7 @@ WORDS: dict[Standing, Any] = {
     Standing.FAILING: gettext_lazy("Ads may still be shown"),
     Standing.RESUMING: gettext_lazy("Ads are being let go on"),
     Standing.BY_HAND: gettext_lazy("Ads may still be shown: pause them on the platform"),
-    Standing.NOTHING: gettext_lazy("No ads on the platform"),
+    Standing.NOTHING: gettext_lazy("No ads found on the platform"),
 }
 
 
@@ -86,8 +86,13 @@ def told(audience: PlatformAudience) -> Told | None:
         )
     if "pause_flight" not in verbs:
         return Told(Standing.BY_HAND, None, "")
+    if audience.pause_known and not audience.flight_reference and not audience.paused_by_us_at:
+        return Told(Standing.NOTHING, None, "")
     if audience.pause_known:
         return Told(Standing.PAUSED, audience.paused_by_us_at or audience.pause_wanted_at, "")
+    if audience.channel.state not in CALLABLE:
+        error = audience.channel.state_reason or error  # nobody can be told before that is mended
+        return Told(Standing.FAILING, None, error)
     return Told(Standing.FAILING if error else Standing.PAUSING, None, error)
 
 
@@ -96,8 +101,9 @@ def can_pause(channel: Channel) -> bool:
 
 
 def flight_known(audience: PlatformAudience) -> bool:
-    """Whether something on the platform may show for this audience."""
-    return bool(audience.flight_reference or (audience.external_id and audience.flight_tried_at))
+    """Whether something on the platform may show for this audience: also what people aimed at it there, without us
+    ever telling a budget."""
+    return bool(audience.flight_reference or audience.external_id)
 
 
 def waiting(now: datetime) -> list[int]:
@@ -116,6 +122,14 @@ def late(now: datetime) -> list[PlatformAudience]:
         Q(pause_known=None) | Q(pause_known=False), pause_wanted=True, pause_wanted_at__lt=now - LATE
     ).select_related("channel")
     return [one for one in rows.order_by("pk") if flight_known(one) and can_pause(one.channel)]
+
+
+def late_to_go_on(now: datetime) -> list[PlatformAudience]:
+    """Flights that we paused and that should show again for a while, but may not."""
+    rows = PlatformAudience.objects.filter(
+        pause_wanted=False, paused_by_us_at__isnull=False, pause_wanted_at__lt=now - LATE
+    ).select_related("channel")
+    return list(rows.order_by("pk"))
 
 
 def of_campaign(campaign_id: int) -> dict[int, tuple[PlatformAudience, Told]]:
@@ -142,8 +156,10 @@ def _apply(audience_id: int, now: datetime) -> str:
     reference = audience.flight_reference or f"{BY_AUDIENCE}{audience.external_id}"
     try:
         known = _brought_to(audience, reference, wanted, now)
+        if known is None:
+            return ""
     except AdapterError as error:
-        if error.code == NOT_FOUND:
+        if error.code == NOT_FOUND and _was_there(audience):
             _keep(audience, pause_known=True, paused_by_us_at=None, pause_error="")
             return ""  # nothing is there, and nothing is shown
         if error.stops_channel:
@@ -152,20 +168,27 @@ def _apply(audience_id: int, now: datetime) -> str:
     if known != wanted:
         return _failed(audience, _("The platform keeps to something else than was asked."))
     # Only if nobody wished otherwise meanwhile: then the next look tells the platform anew.
-    PlatformAudience.objects.filter(pk=audience_id, pause_wanted=wanted).update(
+    _same(audience).filter(pause_wanted=wanted).update(
         pause_known=known, pause_error="", **({} if wanted else {"paused_by_us_at": None})
     )
     return ""
 
 
-def _brought_to(audience: PlatformAudience, reference: str, wanted: bool, now: datetime) -> bool:
-    """Whether the flight is paused in the end."""
+def _was_there(audience: PlatformAudience) -> bool:
+    """Whether a flight that is not found is gone; a number that was never found may be a slip of the pen, and its ads
+    go on."""
+    return bool(not audience.flight_reference or audience.known_flight or audience.paused_by_us_at)
+
+
+def _brought_to(audience: PlatformAudience, reference: str, wanted: bool, now: datetime) -> bool | None:
+    """Whether the flight is paused in the end; None where somebody wrote another reference meanwhile."""
     adapter = adapter_for(audience.channel)
     if wanted:
         calls.spend(audience.channel)
         if adapter.pause_flight(reference, None):
             return True  # by somebody there, or by us before our answer was lost
-        _keep(audience, paused_by_us_at=now)
+        if not _keep(audience, paused_by_us_at=now):
+            return None
     calls.spend(audience.channel)
     return adapter.pause_flight(reference, wanted)
 
@@ -175,5 +198,10 @@ def _failed(audience: PlatformAudience, text: str) -> str:
     return text
 
 
-def _keep(audience: PlatformAudience, **fields: Any) -> None:
-    PlatformAudience.objects.filter(pk=audience.pk).update(**fields)
+def _keep(audience: PlatformAudience, **fields: Any) -> int:
+    return _same(audience).update(**fields)
+
+
+def _same(audience: PlatformAudience) -> QuerySet[PlatformAudience]:
+    """The audience, unless another reference was written since: what is known of one flight says nothing of another."""
+    return PlatformAudience.objects.filter(pk=audience.pk, flight_reference=audience.flight_reference)

@@ -110,21 +110,17 @@ def waiting(now: datetime) -> list[int]:
 
 def refer(audience: PlatformAudience, reference: str) -> None:
     """Somebody says which campaign, ad group or ad of the platform this flight is; it is told anew."""
-    audience.flight_reference = reference.strip()[:120]
+    named = reference.strip()[:120]
+    another = named != audience.flight_reference
+    audience.flight_reference = named
     audience.known_flight, audience.flight_tried_at, audience.last_error = {}, None, ""
-    # Another one is looked at anew, and is not ours to start.
-    audience.pause_known, audience.paused_by_us_at, audience.pause_tried_at = None, None, None
-    audience.save(
-        update_fields=[
-            "flight_reference",
-            "known_flight",
-            "flight_tried_at",
-            "last_error",
-            "pause_known",
-            "paused_by_us_at",
-            "pause_tried_at",
-        ]
-    )
+    fields = ["flight_reference", "known_flight", "flight_tried_at", "last_error"]
+    if another:
+        # It is looked at anew, and is not ours to start. The same one, saved again, stays ours.
+        audience.pause_known, audience.paused_by_us_at, audience.pause_tried_at = None, None, None
+        audience.pause_error = ""
+        fields += ["pause_known", "paused_by_us_at", "pause_tried_at", "pause_error"]
+    audience.save(update_fields=fields)
 
 
 # What a platform may have nothing for, in words.

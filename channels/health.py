@@ -40,6 +40,7 @@ class Health:
     failing: Sequence[ChannelFetch] = ()  # what could not be fetched for some time
     now: datetime | None = None
     ads_shown: int = 0  # flights that should stand still for a while and may be shown
+    ads_off: int = 0  # flights we paused, that should show again for a while and may not
 
     @property
     def handed_over(self) -> int:
@@ -76,6 +77,15 @@ class Health:
                     self.ads_shown,
                 )
                 % {"n": self.ads_shown}
+            )
+        if self.ads_off:
+            told.append(
+                ngettext(
+                    "Ads of %(n)d campaign that runs again may still be paused: switch them on at the platform.",
+                    "Ads of %(n)d campaigns that run again may still be paused: switch them on at the platform.",
+                    self.ads_off,
+                )
+                % {"n": self.ads_off}
             )
         if self._taking_out_is_late:
             told.append(
@@ -154,6 +164,7 @@ def of_channels(channels: Sequence[Channel], now: datetime) -> list[Health]:
     for row in ChannelFetch.objects.filter(channel__in=ids, failing_since__lte=now - LATE).order_by("kind"):
         failing.setdefault(row.channel_id, []).append(row)
     shown = Counter(one.channel_id for one in flight_pauses.late(now))
+    off = Counter(one.channel_id for one in flight_pauses.late_to_go_on(now))
     found = [Health(channel, *rows.get(channel.pk, ())) for channel in channels]
     return [
         replace(
@@ -161,6 +172,7 @@ def of_channels(channels: Sequence[Channel], now: datetime) -> list[Health]:
             failing=failing.get(one.channel.pk, ()) if one.channel.state == Channel.State.ACTIVE else (),
             now=now,
             ads_shown=shown[one.channel.pk],
+            ads_off=off[one.channel.pk],
         )
         for one in found
     ]

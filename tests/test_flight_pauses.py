@@ -210,7 +210,7 @@ def test_an_archived_channel_shows_none_and_one_stopped_by_an_error_does_once_it
     states.stop(channel, "token over")
     lifecycle.pause(found, boss, NOW + HOUR)
     look(NOW + HOUR)
-    assert (platform.paused, standing()) == ({"g1": False}, Standing.PAUSING)
+    assert (platform.paused, standing()) == ({"g1": False}, Standing.FAILING)
     assert flight_pauses.late(NOW + 2 * HOUR), "told, since nobody can be called"
     states.resume(channel)
     look(NOW + 3 * HOUR)
@@ -271,7 +271,7 @@ def test_a_flight_made_in_a_call_whose_answer_was_lost_is_found_and_paused(boss:
     platform.paused.clear()
     PlatformAudience.objects.update(pause_known=None, pause_tried_at=None)
     look(NOW + 2 * HOUR)
-    assert standing() == Standing.PAUSED, "nothing there is nothing shown"
+    assert standing() == Standing.NOTHING, "nothing there is nothing shown"
 
 
 def test_another_reference_is_looked_at_anew_and_nothing_else_of_the_audience_changes(boss: Any) -> None:
@@ -290,6 +290,88 @@ def test_another_reference_is_looked_at_anew_and_nothing_else_of_the_audience_ch
     lifecycle.resume(found, boss, NOW + 3 * HOUR)
     work(NOW + 3 * HOUR)
     assert platform.paused == {"g1": True, "g2": True}, "the new one was never ours to start"
+
+
+def test_the_same_reference_saved_again_stays_ours_to_start(boss: Any) -> None:
+    platform = Platform()
+    found = platform.campaign()
+    work()
+    lifecycle.pause(found, boss, NOW + HOUR)
+    look(NOW + HOUR)
+    flights.refer(the_audience(), "g1")
+    work(NOW + 2 * HOUR)
+    lifecycle.resume(found, boss, NOW + 3 * HOUR)
+    work(NOW + 3 * HOUR)
+    assert platform.paused == {"g1": False}
+
+
+@pytest.mark.parametrize("at_call", [None, True])
+def test_a_reference_changed_while_the_old_one_is_told_is_paused_itself(
+    boss: Any, at_call: bool | None
+) -> None:
+    platform = Platform()
+    found = platform.campaign()
+    work()
+    platform.paused["g2"] = False
+    told = platform.adapter.pause_flight
+
+    def slow(adapter: Any, reference: str, paused: bool | None) -> bool:
+        known: bool = told(adapter, reference, paused)
+        if paused is at_call:
+            flights.refer(the_audience(), "g2")
+        return known
+
+    platform.adapter.pause_flight = slow
+    lifecycle.pause(found, boss, NOW + HOUR)
+    look(NOW + HOUR)
+    platform.adapter.pause_flight = told
+    assert the_audience().paused_by_us_at is None, "what is known of the old one says nothing of the new"
+    look(NOW + HOUR + 2 * MINUTE)
+    assert platform.paused["g2"] is True
+    assert platform.paused["g1"] is (at_call is True), "not begun once it is no longer ours to end"
+
+
+def test_a_number_the_platform_never_knew_does_not_count_as_paused(boss: Any) -> None:
+    platform = Platform(Observability.PLACEMENT)
+    found = platform.campaign()
+    steering.steer(NOW)
+    flights.refer(the_audience(), "7010")  # 7001 was meant
+    lifecycle.pause(found, boss, NOW + HOUR)
+    look(NOW + HOUR)
+    assert standing() == Standing.FAILING
+    assert flight_pauses.late(NOW + 2 * HOUR)
+
+
+def test_ads_that_people_aimed_at_an_audience_without_a_budget_of_ours_are_paused(boss: Any) -> None:
+    platform = Platform()
+    found = platform.campaign()
+    found.channel_plans.update(budget=None)
+    work()
+    platform.paused["g1"] = False  # chosen in the targeting of an ad group there
+    assert not platform.flights
+    lifecycle.pause(found, boss, NOW + HOUR)
+    look(NOW + HOUR)
+    assert (platform.paused, standing()) == ({"g1": True}, Standing.PAUSED)
+
+
+def test_ads_that_do_not_go_on_are_told_where_people_look(boss: Any) -> None:
+    platform = Platform()
+    found = platform.campaign()
+    work()
+    lifecycle.pause(found, boss, NOW + HOUR)
+    look(NOW + HOUR)
+    platform.refuse = 100
+    lifecycle.resume(found, boss, NOW + 2 * HOUR)
+    look(NOW + 2 * HOUR)
+    channel = the_audience().channel
+    (row,) = health.of_channels([channel], NOW + 2 * HOUR + 2 * MINUTE)
+    assert not row.troubles
+    (row,) = health.of_channels([channel], NOW + 2 * HOUR + 10 * MINUTE)
+    assert "may still be paused" in row.troubles[0]
+    platform.refuse = 0
+    look(NOW + 3 * HOUR)
+    (row,) = health.of_channels([channel], NOW + 4 * HOUR)
+    assert not row.troubles
 
 
 def test_ads_that_cannot_be_paused_are_told_where_people_look(boss: Any, client: Client) -> None:
