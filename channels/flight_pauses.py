@@ -78,6 +78,8 @@ def told(audience: PlatformAudience) -> Told | None:
     error = audience.pause_error
     if not audience.pause_wanted:
         return Told(Standing.RESUMING, None, error) if audience.paused_by_us_at else None
+    if audience.pause_wanted_at is None:
+        return None  # it was over before we paused ads at all, and was left as it was
     verbs = adapter_class(audience.channel.adapter).verbs()
     if not flight_known(audience):
         # What is aimed at an audience is found by it; any other is known only once somebody wrote its number.

@@ -4,9 +4,11 @@
 import datetime as dt
 import threading
 from decimal import Decimal
+from importlib import import_module
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
@@ -25,6 +27,7 @@ from tests.sandbox_fixture import meta_account, sandbox
 from tests.test_steering import permit_upload
 from tests.wire import Wire, install
 
+LEAVE = import_module("campaigns.migrations.0017_flights_that_were_over_are_left_as_they_are").LEAVE
 SECOND = dt.timedelta(seconds=1)
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -417,8 +420,6 @@ def test_two_workers_at_once_pause_it_once(boss: Any) -> None:
     pk, gate = the_audience().pk, threading.Barrier(4)
 
     def run() -> None:
-        from django.db import connection
-
         gate.wait()
         flight_pauses.apply(pk, NOW + HOUR)
         connection.close()
@@ -471,3 +472,55 @@ def test_meta_shows_nothing_of_a_paused_campaign(sandbox: Sandbox, boss: Any) ->
     lifecycle.resume(found, boss, NOW + 2 * HOUR)
     work(NOW + 2 * HOUR)
     assert sandbox.call(lambda: sandbox.account.objects[adset]["status"]) == "ACTIVE"
+
+
+def test_what_was_over_before_ads_were_paused_at_all_is_left_as_it_is() -> None:
+    platform = Platform()
+    found = platform.campaign()
+    work()
+    Campaign.objects.filter(pk=found.pk).update(state="finished")
+    with connection.cursor() as cursor:
+        cursor.execute(LEAVE)
+    told = len(platform.told)
+    work(NOW + HOUR)
+    assert (platform.paused, len(platform.told), standing()) == ({"g1": False}, told, None)
+
+
+def test_who_writes_another_number_is_told_that_the_old_ads_stay_paused(boss: Any, client: Client) -> None:
+    platform = Platform()
+    found = platform.campaign()
+    work()
+    lifecycle.pause(found, boss, NOW + HOUR)
+    look(NOW + HOUR)
+    client.force_login(boss)
+    url = reverse("channels:audience_flight", args=[the_audience().pk])
+    assert "stay paused" not in client.post(url, {"reference": "g1"}, follow=True).content.decode()
+    assert "We paused the ads of g1" in client.post(url, {"reference": "g2"}, follow=True).content.decode()
+
+
+def test_pauses_of_many_campaigns_at_once_do_not_lock_each_other_out(boss: Any) -> None:
+    platform = Platform(Observability.PLACEMENT)
+    channel = make.channel("social", adapter=platform.adapter.name)
+    found = [platform.campaign(channel) for _n in range(6)]
+    steering.steer(NOW)
+    PlatformAudience.objects.update(
+        flight_reference="7001"
+    )  # all by one flight: each pause looks at all rows
+    failed: list[BaseException] = []
+
+    def run(campaign: Campaign) -> None:
+        try:
+            lifecycle.pause(campaign, boss, NOW + HOUR)
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=(campaign,)) for campaign in found]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    steering.steer(NOW + HOUR)
+    assert not failed
+    assert set(PlatformAudience.objects.values_list("pause_wanted", flat=True)) == {True}

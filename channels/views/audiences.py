@@ -95,7 +95,14 @@ def uploaded(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 def flight_reference(request: HttpRequest, pk: int) -> HttpResponse:
     """Which campaign, ad group or ad of the platform is this one's."""
-    found = _found(pk)
+    found, before = _found(pk), ""
+    if found.paused_by_us_at and request.POST.get("reference", "").strip() != found.flight_reference:
+        before = found.flight_reference
     flights.refer(found, request.POST.get("reference", ""))
+    if before:
+        text = _(
+            "We paused the ads of %(number)s; they stay paused. Switch them on at the platform if they shall go on."
+        )
+        messages.warning(request, text % {"number": before})
     messages.success(request, _("Noted. The platform is told budget, dates and cap within minutes."))
     return redirect("channels:audience", pk)
