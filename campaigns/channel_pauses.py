@@ -42,10 +42,12 @@ def resume(campaign: Campaign, channel_id: int, now: datetime | None = None) -> 
         plan = _locked(campaign, channel_id, RESUMABLE)
         if plan.paused_at is None:
             raise IllegalTransition(_("This channel is not paused in the campaign. Reload the page."))
-        if refusal := later_rules.refusal(plan, now or timezone.now()):
+        now = now or timezone.now()
+        if refusal := later_rules.refusal(plan, now):
             raise IllegalTransition(refusal)
         plan.paused_at = None
         plan.save(update_fields=["paused_at", *later_rules.JUDGED])
+        steering.hold(now)
     return plan
 
 

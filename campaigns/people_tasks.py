@@ -89,9 +89,8 @@ def may_do(task: PeopleTask) -> QuerySet[Employee]:
     """Employees who can be given the task: who work today, those of its channel first, then those of others by name."""
     here = Case(When(channel_id=task.channel_id, then=0), default=1, output_field=IntegerField())
     found = Employee.objects.filter(left_at=None).select_related("channel")
-    if (
-        task.touch_id
-    ):  # who calls a person does so for this channel: theirs are its numbers and its day's places
+    if task.touch_id:
+        # Who calls a person does so for this channel: theirs are its numbers and its day's places.
         found = found.filter(channel_id=task.channel_id)
     return found.order_by(here, "name", "pk")
 

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy
 from channels import calls, states
 from channels.accounts import adapter_for
 from channels.adapters import adapter_class
+from channels.adapters._flights import BY_AUDIENCE
 from channels.adapters.base import AdapterError, Flight
 from channels.models import Channel, PlatformAudience
 from channels.queries.locks import alone
@@ -156,7 +157,7 @@ def _apply(audience_id: int, now: datetime) -> str:
     audience.flight_tried_at = now
     audience.save(update_fields=["flight_tried_at"])
     reference = audience.flight_reference or (
-        f"audience:{audience.external_id}" if audience.external_id else ""
+        f"{BY_AUDIENCE}{audience.external_id}" if audience.external_id else ""
     )
     if not reference:
         if "sync_audience" in adapter_class(channel.adapter).verbs():

@@ -157,7 +157,7 @@ class Span:
 
 
 def of_channels(channels: Sequence[Channel], now: datetime) -> list[Health]:
-    """In the order given, in three queries."""
+    """In the order given, in as many queries whatever their number."""
     ids = [channel.pk for channel in channels]
     rows = {row[0]: row[1:] for row in queries.summary(ids, now - DAY)}
     failing: dict[int, list[ChannelFetch]] = {}

@@ -18,9 +18,8 @@ from audiences.models import ImportBatch
 from audiences.registers import ImportKind
 
 WORK_MEM = "256MB"  # of one statement's sort or hash, in this transaction only
-LOOK_OF_FEW = (
-    "5"  # statistics of a call's rows: 1,500 are looked at, not 30,000, which took an eighth of a call
-)
+# Statistics of a call's rows: 1,500 are looked at, not 30,000, which took an eighth of a call.
+LOOK_OF_FEW = "5"
 _TABLE = re.compile(r"\{(raw|rows|bad)\}|\{work:(\w+)\}")
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics, serializers
 from rest_framework.request import Request
@@ -100,9 +101,11 @@ class TaskReport(Guarded, APIView):
         good, bad = (dict(told) for told in people_tasks.choices(found))
         outcome = given.validated_data["outcome"]
         if kol.of_task(found) is not None:
-            raise serializers.ValidationError({"outcome": ["A KOL's post is reported at kol-posts/."]})
+            raise serializers.ValidationError({"outcome": [_("A KOL's post is reported at kol-posts/.")]})
         if outcome not in good | bad:
-            raise serializers.ValidationError({"outcome": [f"one of {', '.join(good | bad)}"]})
+            raise serializers.ValidationError(
+                {"outcome": [_("One of: %(outcomes)s.") % {"outcomes": ", ".join(good | bad)}]}
+            )
         try:
             found = people_tasks.report(
                 found,
