@@ -27,7 +27,10 @@ from tests.adapter_contract import AdapterContract
 from tests.sandbox_fixture import start_sandbox
 from tests.search_accounts import google_account, people
 
-TODAY = dt.datetime.now(ZoneInfo("Asia/Shanghai")).date()
+
+def today() -> dt.date:
+    """Asked for each time: a run may go over midnight."""
+    return dt.datetime.now(ZoneInfo("Asia/Shanghai")).date()
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +81,8 @@ def held(sandbox: Sandbox, audience: str) -> set[str]:
 def flight(reference: str = "", **fields: Any) -> Flight:
     usual: dict[str, Any] = {
         "budget": Decimal("700"),
-        "starts_on": TODAY,
-        "ends_on": TODAY + dt.timedelta(days=6),
+        "starts_on": today(),
+        "ends_on": today() + dt.timedelta(days=6),
     }
     return Flight(reference, cap_exposures=3, cap_days=7, **usual | fields)
 
@@ -204,7 +207,7 @@ def test_an_expired_token_is_renewed_through_both_doors(adapter: Adapter, sandbo
     sandbox.faults("google_ads", expired_token=1)
     assert adapter.sync_audience("", "T", people(2), []).done == [0, 1]
     sandbox.faults("google_ads", expired_token=1)
-    assert adapter.fetch_report(TODAY) == []
+    assert adapter.fetch_report(today()) == []
     assert vendor(sandbox).tokens.given == given + 2
 
 
@@ -212,7 +215,7 @@ def test_a_token_is_kept_while_it_holds(adapter: Adapter, sandbox: Sandbox) -> N
     given = vendor(sandbox).tokens.given
     adapter.check()
     adapter.sync_audience("", "T", people(1), [])
-    adapter.fetch_report(TODAY)
+    adapter.fetch_report(today())
     assert vendor(sandbox).tokens.given == given + 1
 
 
@@ -236,7 +239,7 @@ def test_what_a_person_must_mend_stops_the_channel(
     }
     made = Adapter(replace(account, settings=told, credentials=secrets))
     with pytest.raises(AdapterError) as caught:
-        made.fetch_report(TODAY)
+        made.fetch_report(today())
     assert (caught.value.code, caught.value.stops_channel, caught.value.retryable) == (code, True, False)
     assert not any(
         secret in str(made.check()) + repr(caught.value) for secret in account.credentials.values()
@@ -247,7 +250,7 @@ def test_what_a_person_must_mend_stops_the_channel(
 def test_nobody_listening_is_an_error_that_may_pass(sandbox: Sandbox) -> None:
     nowhere = Adapter(google_account(sandbox, endpoint="127.0.0.1:1", timeout=1))
     with pytest.raises(AdapterError) as caught:
-        nowhere.fetch_report(TODAY)
+        nowhere.fetch_report(today())
     assert caught.value.retryable
     nowhere.close()
     dark = Adapter(google_account(sandbox, token_url="http://127.0.0.1:1/token"))  # noqa: S106
@@ -265,7 +268,7 @@ def test_without_the_library_the_file_to_install_is_named(
 
     monkeypatch.setattr("channels.adapters._google_ads_api.import_module", missing)
     with pytest.raises(AdapterError, match=r"requirements-google-ads\.txt"):
-        adapter.fetch_report(TODAY)
+        adapter.fetch_report(today())
     assert adapter.sync_audience("", "Lists need no library", people(1), []).done == [0]
 
 
@@ -283,17 +286,23 @@ def test_a_manager_account_is_named_in_both_doors(sandbox: Sandbox) -> None:
 def test_a_flight_is_set_once_and_sends_only_what_differs(adapter: Adapter, sandbox: Sandbox) -> None:
     audience = adapter.sync_audience("", "F", people(30), []).external_id
     told = adapter.set_flight(flight(f"{BY_AUDIENCE}{audience}"))
-    assert (told.budget, told.starts_on, told.ends_on) == (Decimal(700), TODAY, TODAY + dt.timedelta(days=6))
+    assert (told.budget, told.starts_on, told.ends_on) == (
+        Decimal(700),
+        today(),
+        today() + dt.timedelta(days=6),
+    )
     assert adapter.set_flight(flight(f"{BY_AUDIENCE}{audience}")) == told, "the campaign is found again"
     assert sandbox.counters("google_ads")["campaign made"] == 1
     before = len(sandbox.log_lines("google_ads", "object"))
     changed = adapter.set_flight(
-        flight(told.reference, budget=Decimal("900.50"), ends_on=TODAY + dt.timedelta(days=9))
+        flight(told.reference, budget=Decimal("900.50"), ends_on=today() + dt.timedelta(days=9))
     )
-    assert (changed.budget, changed.ends_on) == (Decimal("900.50"), TODAY + dt.timedelta(days=9))
+    assert (changed.budget, changed.ends_on) == (Decimal("900.50"), today() + dt.timedelta(days=9))
     lines = sandbox.log_lines("google_ads", "object")[before:]
     assert [line["fields"].get("amount_micros") for line in lines] == ["90050000", None]
-    adapter.set_flight(flight(told.reference, budget=Decimal("900.50"), ends_on=TODAY + dt.timedelta(days=9)))
+    adapter.set_flight(
+        flight(told.reference, budget=Decimal("900.50"), ends_on=today() + dt.timedelta(days=9))
+    )
     assert len(sandbox.log_lines("google_ads", "object")) == before + 2
 
 
@@ -331,10 +340,11 @@ def test_a_total_budget_is_set_where_the_campaign_has_one(sandbox: Sandbox) -> N
 
 def test_a_campaign_that_has_started_keeps_its_start(adapter: Adapter) -> None:
     audience = adapter.sync_audience("", "F", people(30), []).external_id
-    told = adapter.set_flight(flight(f"{BY_AUDIENCE}{audience}", starts_on=TODAY - dt.timedelta(days=3)))
-    assert told.starts_on == TODAY - dt.timedelta(days=3), "both lie behind: nothing differs any more"
+    told = adapter.set_flight(flight(f"{BY_AUDIENCE}{audience}", starts_on=today() - dt.timedelta(days=3)))
+    assert told.starts_on == today() - dt.timedelta(days=3), "both lie behind: nothing differs any more"
     assert (
-        adapter.set_flight(flight(told.reference, starts_on=TODAY - dt.timedelta(days=2))).starts_on < TODAY
+        adapter.set_flight(flight(told.reference, starts_on=today() - dt.timedelta(days=2))).starts_on
+        < today()
     )
 
 
@@ -387,8 +397,8 @@ def test_reports_keep_to_the_budget_and_tell_totals_only(adapter: Adapter, sandb
     result = adapter.sync_audience("", "R", people(1000), [])
     campaign = adapter.set_flight(flight(f"{BY_AUDIENCE}{result.external_id}")).reference
     for n in range(7):
-        sandbox.call(vendor(sandbox).deliver, campaign, TODAY + dt.timedelta(days=n))
-    rows = [row for n in range(8) for row in adapter.fetch_report(TODAY + dt.timedelta(days=n))]
+        sandbox.call(vendor(sandbox).deliver, campaign, today() + dt.timedelta(days=n))
+    rows = [row for n in range(8) for row in adapter.fetch_report(today() + dt.timedelta(days=n))]
     assert [(row.placement, row.currency) for row in rows] == [(campaign, "CNY")] * 7
     assert 0 < sum(row.spend for row in rows) <= 700
     for row in rows:
@@ -404,8 +414,8 @@ def test_a_display_cap_holds_over_its_days(sandbox: Sandbox) -> None:
     audience = made.sync_audience("", "R", people(300), []).external_id
     campaign = made.set_flight(flight(f"{BY_AUDIENCE}{audience}", budget=Decimal(100_000))).reference
     for n in range(7):
-        sandbox.call(vendor(sandbox).deliver, campaign, TODAY + dt.timedelta(days=n))
-    rows = [row for n in range(7) for row in made.fetch_report(TODAY + dt.timedelta(days=n))]
+        sandbox.call(vendor(sandbox).deliver, campaign, today() + dt.timedelta(days=n))
+    rows = [row for n in range(7) for row in made.fetch_report(today() + dt.timedelta(days=n))]
     matched = sandbox.call(lambda: len(vendor(sandbox).matching.people_in(held_of(sandbox, audience))))
     assert sum(row.exposures or 0 for row in rows) == 3 * matched
     made.close()
@@ -421,14 +431,14 @@ def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
         made = Adapter(google_account(first))
         audience = made.sync_audience("", "R", people(200), []).external_id
         campaign = made.set_flight(flight(f"{BY_AUDIENCE}{audience}")).reference
-        first.call(vendor(first).deliver, campaign, TODAY, 0.5)
-        (before,) = made.fetch_report(TODAY)
+        first.call(vendor(first).deliver, campaign, today(), 0.5)
+        (before,) = made.fetch_report(today())
         endpoint = vendor(first).endpoint
         made.close()
     with start_sandbox(tmp_path, vendors=config) as second:
         assert vendor(second).endpoint == endpoint
         made = Adapter(google_account(second))
-        assert made.fetch_report(TODAY) == [before]
+        assert made.fetch_report(today()) == [before]
         assert made.set_flight(flight(f"{BY_AUDIENCE}{audience}")).reference == campaign
         assert made.sync_audience("", "R", [], people(1)).external_id == audience
         made.close()
@@ -521,6 +531,6 @@ def test_a_paused_flight_is_shown_to_nobody_until_it_goes_on(adapter: Adapter, s
     audience = adapter.sync_audience("", "P", people(300), []).external_id
 
     def deliver(reference: str, share: float) -> int:
-        return int(sandbox.call(vendor(sandbox).deliver, reference, TODAY, share).impressions)
+        return int(sandbox.call(vendor(sandbox).deliver, reference, today(), share).impressions)
 
     pauses_what_was_made(adapter, audience, flight(), deliver)

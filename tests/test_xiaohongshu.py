@@ -18,7 +18,11 @@ from tests.adapter_contract import AdapterContract
 from tests.sandbox_fixture import start_sandbox
 
 NAME = "xiaohongshu"
-YESTERDAY = dt.datetime.now(ZONE).date() - dt.timedelta(days=1)
+
+
+def yesterday() -> dt.date:
+    """Asked for each time: a run may go over midnight."""
+    return dt.datetime.now(ZONE).date() - dt.timedelta(days=1)
 
 
 @pytest.fixture
@@ -41,7 +45,7 @@ def vendor(far: Sandbox) -> Any:
 
 
 def running(**fields: Any) -> Any:
-    return flight("7001", starts_on=YESTERDAY, ends_on=YESTERDAY + dt.timedelta(days=6), **fields)
+    return flight("7001", starts_on=yesterday(), ends_on=yesterday() + dt.timedelta(days=6), **fields)
 
 
 class TestXiaohongshu(AdapterContract):
@@ -75,10 +79,10 @@ def test_a_flight_the_platform_would_not_take_says_what_to_do(adapter: Adapter) 
 
 def test_a_report_has_a_row_a_campaign_in_yuan(adapter: Adapter, far: Sandbox) -> None:
     adapter.set_flight(running(budget=Decimal(70_000)))
-    far.call(vendor(far).deliver, "7001", YESTERDAY)
-    (row,) = adapter.fetch_report(YESTERDAY)
+    far.call(vendor(far).deliver, "7001", yesterday())
+    (row,) = adapter.fetch_report(yesterday())
     assert (row.placement, row.spend, row.exposures) == ("7001", Decimal("9999.99"), 333_333)
-    assert adapter.fetch_report(YESTERDAY + dt.timedelta(days=1)) == [], "a day is told when it is over"
+    assert adapter.fetch_report(yesterday() + dt.timedelta(days=1)) == [], "a day is told when it is over"
 
 
 def test_a_report_of_many_campaigns_comes_page_by_page(
@@ -89,22 +93,22 @@ def test_a_report_of_many_campaigns_comes_page_by_page(
         key = str(8000 + n)
         far.call(
             lambda key=key: vendor(far).place(
-                key, campaign_day_budget=10_000, start_time=str(YESTERDAY), expire_time=""
+                key, campaign_day_budget=10_000, start_time=str(yesterday()), expire_time=""
             )
         )
-        far.call(vendor(far).deliver, key, YESTERDAY)
-    assert [row.placement for row in adapter.fetch_report(YESTERDAY)] == [str(8000 + n) for n in range(5)]
+        far.call(vendor(far).deliver, key, yesterday())
+    assert [row.placement for row in adapter.fetch_report(yesterday())] == [str(8000 + n) for n in range(5)]
 
 
 def test_errors_are_mapped(adapter: Adapter, far: Sandbox) -> None:
     far.faults(NAME, next=["throttle", "refuse", "drop"])
     for retryable in (True, False, True):
         with pytest.raises(AdapterError) as caught:
-            adapter.fetch_report(YESTERDAY)
+            adapter.fetch_report(yesterday())
         assert caught.value.retryable == retryable
     other = Adapter(account(far, NAME, account_id="999"))
     with pytest.raises(AdapterError) as caught:
-        other.fetch_report(YESTERDAY)
+        other.fetch_report(yesterday())
     assert caught.value.stops_channel
     other.close()
 
@@ -120,13 +124,15 @@ def test_a_token_that_ran_out_is_renewed_and_kept(far: Sandbox) -> None:
     made.close()
     late = Adapter(told)
     with pytest.raises(AdapterError, match="Authorise the app again"):
-        late.fetch_report(YESTERDAY)
+        late.fetch_report(yesterday())
     late.close()
 
 
 def test_a_paused_flight_is_shown_to_nobody_until_it_goes_on(adapter: Adapter, far: Sandbox) -> None:
     adapter.set_flight(running())
     pauses(
-        adapter, "7001", lambda share: int(far.call(vendor(far).deliver, "7001", YESTERDAY, share).exposures)
+        adapter,
+        "7001",
+        lambda share: int(far.call(vendor(far).deliver, "7001", yesterday(), share).exposures),
     )
     not_there(adapter, "9")

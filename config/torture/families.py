@@ -38,7 +38,8 @@ SELDOM = (
     "channels.tasks.sync_employees", "campaigns.tasks.follow_orders", "campaigns.tasks.sweep",
 )  # fmt: skip
 EVERY = 2.5  # seconds
-SHOWING = 30.0  # seconds the platforms' reports may take to be what was shown
+SHOWING = 60.0  # seconds the platforms' reports may take to be what was shown
+MIDNIGHT = dt.timedelta(seconds=90)  # so long before it a platform's day has no room left to be shown in
 TURN = "campaigns.tasks.turn_campaigns"
 REPORTS = "channels.tasks.fetch_reports"
 
@@ -189,6 +190,7 @@ class Families(Torture):
 
     def _let_platforms_show(self, deadline: float) -> None:
         """A day passes on the platforms where it does not pass by itself, in two parts; each is reported."""
+        self._watch_until(_day_has_room, deadline)
         today = dt.datetime.now(ZONE).date()
         for share in (0.5, 1.0):
             for place in self.scene.places:
@@ -219,3 +221,9 @@ class Families(Torture):
         return families_count.count(
             self.scene, self.folder / "sandbox", self.faults, self.platforms, timezone.now()
         )
+
+
+def _day_has_room() -> bool:
+    """A day that ended between showing and asking would begin the platforms' figures anew."""
+    now = dt.datetime.now(ZONE)
+    return (now + MIDNIGHT).date() == now.date()

@@ -44,7 +44,7 @@ from config.torture.scene import noon_zone
 
 DAY = dt.timedelta(days=1)
 CAP, HOURS, CAPPED = 3, 24, Medium.SMS
-"""The rule: of the five text messages each person is planned, only so many in so many hours."""
+"""The rule: of the three or four text messages a person is planned, only so many in so many hours."""
 EMPLOYEES = 4
 SMS, PRIVATE, SOCIAL, SEARCH = "sms", "private", "social", "search"
 # A vendor's own client may not be installed where the product runs.
@@ -302,7 +302,7 @@ def _campaign(brand: Brand, scene: Scene, now: dt.datetime) -> Campaign:
     parts = [
         Part(
             scene.channels[place.adapter], place.budget, _message(brand, place),
-            dict.fromkeys(Stage.values, place.touches), gap_hours=0,
+            _touches(place), gap_hours=0,
         )
         for place in scene.places
     ]  # fmt: skip
@@ -324,6 +324,15 @@ def _campaign(brand: Brand, scene: Scene, now: dt.datetime) -> Campaign:
             title = f"{brand.name}: {campaign.name} #{campaign.pk}"
             flights.refer(audience_sync.audience_for(channel, campaign.pk, title), place.placement)
     return campaign
+
+
+def _touches(place: Place) -> dict[str, int]:
+    """Touches by stage. Each SMS channel leaves out a stage: so none always comes last, where the rule leaves nothing."""
+    planned = dict.fromkeys(Stage.values, place.touches)
+    texts = [other.adapter for other in PLACES if other.family == SMS]
+    if place.adapter in texts:
+        planned[Stage.values[texts.index(place.adapter)]] = 0
+    return planned
 
 
 def _person(role: str) -> User:
