@@ -24,7 +24,8 @@ from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
-from config.up import free_port, web_command
+from config import web
+from config.up import free_port
 
 HOST = "127.0.0.1"
 CONNECTIONS = 12  # as many as the web has threads: a provider posts in parallel
@@ -180,7 +181,7 @@ def _serving(application: str) -> Iterator[int]:
         "EVENREACH_PUBLIC_URL": settings.PUBLIC_URL,
     }
     server = subprocess.Popen(  # noqa: S603
-        web_command(f"{HOST}:{port}", application), env=environment, start_new_session=True
+        web.command(f"{HOST}:{port}", application), env=environment, start_new_session=True
     )
     try:
         _wait(port, server)

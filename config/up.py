@@ -16,7 +16,7 @@ from django.conf import settings
 from django.core.management import call_command, get_commands
 from django.utils.translation import gettext as _
 
-from config import demo_logins, heartbeat, postgres, queue
+from config import demo_logins, heartbeat, postgres, queue, web
 from config.children import Child, Children
 
 EVERYWHERE = {"0.0.0.0", "::"}  # noqa: S104  (addresses that mean all of them)
@@ -49,21 +49,6 @@ def _is_free(host: str, port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def web_command(address: str, application: str = "config.wsgi:application") -> list[str]:
-    """The web as it runs here: a few processes of a few threads each."""
-    return [
-        sys.executable, "-m", "gunicorn", application,
-        "--bind", address,
-        "--worker-class", "gthread",
-        "--workers", os.environ.get("EVENREACH_WEB_WORKERS", "2"),
-        "--threads", os.environ.get("EVENREACH_WEB_THREADS", "6"),
-        "--timeout", "120",
-        "--graceful-timeout", "10",
-        "--log-level", "warning",
-        "--no-control-socket",
-    ]  # fmt: skip
 
 
 class Up:
@@ -191,7 +176,7 @@ class Up:
         plan += [
             Child(
                 "web",
-                web_command(address),
+                web.command(address),
                 shared,
                 # Its own workers follow only if it may end in order.
                 on_parent_death=signal.SIGTERM,

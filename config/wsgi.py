@@ -13,7 +13,8 @@ from typing import Any
 from django.core.handlers.exception import convert_exception_to_response
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.core.wsgi import get_wsgi_application
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpResponse
 from django.middleware.security import SecurityMiddleware
 from django.urls import set_script_prefix
@@ -25,6 +26,16 @@ RESTED = 5.0
 """Seconds after which a kept connection is asked whether it still stands."""
 
 _thread = threading.local()
+
+
+class _Kept:
+    """A thread's open connection: given back when the thread ends, or the pool would wait for it for ever."""
+
+    def __init__(self, kept: BaseDatabaseWrapper) -> None:
+        self.kept = kept
+
+    def __del__(self) -> None:
+        self.kept.close()
 
 
 class BusyHandler(WSGIHandler):
@@ -43,6 +54,8 @@ class BusyHandler(WSGIHandler):
         request = WSGIRequest(environ)
         request.urlconf = "config.busy_urls"  # type: ignore[assignment]
         now = time.monotonic()
+        if not hasattr(_thread, "kept"):
+            _thread.kept = _Kept(connections[DEFAULT_DB_ALIAS])
         if (
             now - getattr(_thread, "used", 0.0) > RESTED
             and connection.connection

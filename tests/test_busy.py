@@ -2,6 +2,7 @@
 
 import hmac
 import io
+import threading
 from hashlib import sha256
 from typing import Any
 
@@ -45,6 +46,21 @@ def test_a_click_is_stored_and_led_on_with_the_headers_of_a_safe_site() -> None:
     assert "no-store" in headers["Cache-Control"]
     event = InboxEvent.objects.get()
     assert (event.response, event.campaign_id, event.touch_id, event.machine) == ("click", 7, 5, False)
+
+
+def test_a_thread_that_ends_gives_its_connection_back() -> None:
+    url = links.pixel_url(7, make_channel().pk, 5, 6)
+    seen: list[Any] = []
+
+    def opened() -> None:
+        ask("GET", "/o/" + url.rpartition("/")[2])
+        seen.append(connection.connection)
+        assert not seen[0].closed
+
+    thread = threading.Thread(target=opened)
+    thread.start()
+    thread.join()
+    assert seen[0].closed
 
 
 def test_a_head_request_has_no_body_and_is_a_machine() -> None:

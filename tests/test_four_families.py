@@ -60,7 +60,7 @@ def test_a_campaign_over_all_four_families_reaches_its_report_with_over_0_while_
     assert sum(channels[name]["by_log"] for name in PERSONAL) == found["accepted"] > 400
     # The official account makes one call for everybody, and that may be the one that fails.
     for name in PERSONAL - {"official_account"}:
-        assert channels[name]["by_log"] and channels[name]["reached"], (name, channels[name])
+        assert min(channels[name]["by_log"], channels[name]["reached"]) > 0, (name, channels[name])
 
     # By the report: every target is in one place, and each gap has a cause.
     assert sum(found["gap_by_cause"].values()) == found["gap"]

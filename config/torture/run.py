@@ -25,7 +25,7 @@ from django.utils import timezone
 from campaigns.retrying import steadily
 from channels.accounts import callback_url
 from channels.sandbox.config import SIDES
-from config import postgres, queue
+from config import postgres, queue, web
 from config.children import Child, Children
 from config.torture import count, scene
 
@@ -142,13 +142,8 @@ class Torture:
         self._child("sandbox", [*manage, "sandbox", "--dir", str(self.folder / "sandbox"), "--ports", ports])
         port = settings.PUBLIC_URL.rpartition(":")[2]
         self._child(
-            "web",
-            [
-                sys.executable, "-m", "gunicorn", "config.wsgi:application", "--bind", f"127.0.0.1:{port}",
-                "--worker-class", "gthread", "--workers", "1", "--threads", "4", "--log-level", "warning",
-                "--no-control-socket",
-            ],
-        )  # fmt: skip
+            "web", web.command(f"127.0.0.1:{port}"), EVENREACH_WEB_WORKERS="1", EVENREACH_WEB_THREADS="4"
+        )
         for number in range(self.workers):
             self._child(
                 f"worker{number + 1}",
@@ -174,10 +169,9 @@ class Torture:
             ],
         )  # fmt: skip
 
-    def _child(self, name: str, command: list[str]) -> None:
-        self.children.start(
-            Child(name, command, {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(settings.BASE_DIR)})
-        )
+    def _child(self, name: str, command: list[str], **environment: str) -> None:
+        shared = {"PYTHONUNBUFFERED": "1", "PYTHONPATH": str(settings.BASE_DIR)}
+        self.children.start(Child(name, command, shared | environment))
 
     def _wait_for_web(self) -> None:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -1,0 +1,124 @@
+"""The web server as `up` starts it: what a caller says is all it knows, and its processes end with it."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config import web
+from config.up import free_port
+
+ROOT = Path(__file__).resolve().parent.parent
+HOST = "127.0.0.1"
+
+
+class Served:
+    def __init__(self, process: "subprocess.Popen[bytes]", port: int) -> None:
+        self.process, self.port = process, port
+
+    def ask(self, path: str = "/", body: bytes | None = None, **headers: str) -> dict[str, Any]:
+        request = urllib.request.Request(f"http://{HOST}:{self.port}{path}", body, headers)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=20) as answer:
+            told: dict[str, Any] = json.load(answer)
+            return told
+
+    def processes(self) -> set[int]:
+        """Those of its session: the server's own and the ones that answer."""
+        found = set()
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                fields = stat.read_text().rpartition(")")[2].split()
+                if int(fields[3]) == self.process.pid and fields[0] != "Z":
+                    found.add(int(stat.parent.name))
+        return found
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    port = free_port(HOST, 18700 + os.getpid() % 200)
+    environment = os.environ | {
+        "EVENREACH_WEB_WORKERS": "2", "EVENREACH_WEB_THREADS": "2", "DATABASE_PASSWORD": "hidden", "HTTP_PROXY": "hidden",
+    }  # fmt: skip
+    process = subprocess.Popen(
+        web.command(f"{HOST}:{port}", "tests.web_app:application"), cwd=ROOT, env=environment,
+        start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    found = Served(process, port)
+    try:
+        assert until(lambda: answers(found)), "it never answered"
+        yield found
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def answers(served: Served) -> bool:
+    with suppress(OSError):
+        return bool(served.ask())
+    return False
+
+
+def until(true: Callable[[], bool], seconds: float = 20) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if true():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_an_application_is_told_what_the_caller_said_and_nothing_of_this_machine(served: Served) -> None:
+    told = served.ask("/a%2Fb/%E4%B8%AD?x=%20y", b"12345", **{"X-Thing": "1"})
+    assert "hidden" not in told.values()
+    assert "PATH" not in told
+    assert told["PATH_INFO"].encode("latin-1").decode() == "/a/b/中"
+    wanted = {
+        "REQUEST_METHOD": "POST", "QUERY_STRING": "x=%20y", "REMOTE_ADDR": HOST, "HTTP_X_THING": "1", "body": 5,
+        "SERVER_PORT": str(served.port), "wsgi.url_scheme": "http", "SCRIPT_NAME": "",
+    }  # fmt: skip
+    assert {name: told.get(name) for name in wanted} == wanted
+
+
+def test_processes_end_with_a_server_that_is_killed(served: Served) -> None:
+    assert len(served.processes()) == 3
+    os.kill(served.process.pid, signal.SIGKILL)
+    assert until(lambda: not served.processes()), served.processes()
+    with pytest.raises(urllib.error.URLError):
+        served.ask()
+
+
+def test_a_process_that_is_killed_is_replaced_while_the_other_answers(served: Served) -> None:
+    killed = served.ask()["pid"]
+    os.kill(killed, signal.SIGKILL)
+    assert until(lambda: len(served.processes()) == 3 and killed not in served.processes())
+    assert {served.ask()["pid"] for _n in range(10)} <= served.processes() - {served.process.pid}
+
+
+def test_told_to_stop_it_finishes_what_it_answers_and_leaves_nothing(served: Served) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        slow = [pool.submit(served.ask, "/slow") for _n in range(2)]
+        time.sleep(0.5)
+        served.process.send_signal(signal.SIGTERM)
+        assert all(each.result()["PATH_INFO"] == "/slow" for each in slow)
+    assert served.process.wait(20) == 0
+    assert served.processes() == set()
+
+
+def test_an_error_of_the_application_is_told_as_such_and_written_down(served: Served) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="500"):
+        served.ask("/fail")
+    assert served.ask()["pid"], "the next caller is answered"
+    os.killpg(served.process.pid, signal.SIGKILL)
+    assert b"RuntimeError: as asked" in served.process.communicate()[0]
