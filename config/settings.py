@@ -292,6 +292,7 @@ SPECTACULAR_SETTINGS = {
         "TouchStateEnum": "campaigns.vocabulary.TouchState",
         "AttemptStateEnum": "campaigns.vocabulary.AttemptState",
         "CauseEnum": "campaigns.vocabulary.Cause",
+        "BroadcastKindEnum": "campaigns.models.Broadcast.Kind",
         "ChannelStateEnum": "channels.models.Channel.State",
         "JobStateEnum": "audiences.models.Job.State",
     },

@@ -1,6 +1,8 @@
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 from rest_framework.decorators import api_view
@@ -79,6 +81,10 @@ def test_unknown_scopes_are_refused_when_a_key_is_made(owner: User) -> None:
 def test_every_scope_is_of_one_of_our_apps(settings) -> None:
     assert {scope.split(":")[0] for scope in api_keys.SCOPES} == set(settings.ROAD)
     assert HasScope.message
+
+
+def test_every_word_of_the_schema_has_a_name_of_its_own(tmp_path: Path) -> None:
+    call_command("spectacular", "--file", str(tmp_path / "schema.yml"), "--validate", "--fail-on-warn")
 
 
 def test_the_schema_is_for_those_who_are_known(client: Client, owner: User) -> None:
