@@ -12,13 +12,13 @@ class CampaignsConfig(AppConfig):
             cards,
             followers,
             imports,
-            later_rules,
             lifecycle_jobs,
             panels,
             places,
             queue_facts,
             quota_panel,
             rule_kinds,
+            rule_standings,
             spend_facts,
         )
 
@@ -32,4 +32,4 @@ class CampaignsConfig(AppConfig):
         queue_facts.register()
         spend_facts.register()
         quota_panel.register()
-        later_rules.register()
+        rule_standings.register()

@@ -11,7 +11,7 @@ from django.utils import timezone
 from audiences.access import ANYBODY, Role, has_role
 from audiences.models import Job
 from audiences.registers import HomeCard, home_cards
-from campaigns import approvals, broadcast_rules, later_rules, lifecycle
+from campaigns import approvals, broadcast_rules, lifecycle, rule_standings
 from campaigns.models import Campaign, CampaignVersion, ChannelPlan, PeopleTask
 from campaigns.vocabulary import CampaignState
 from channels.models import Channel
@@ -50,11 +50,11 @@ def mine(request: HttpRequest) -> Mapping[str, Any] | None:
     return {"rejected": list(latest.values())[:SHOWN], "unreviewed": unreviewed, "ruled": ruled}
 
 
-def _ruled(user_id: int | None = None) -> list[tuple[ChannelPlan, list[later_rules.Kept]]]:
+def _ruled(user_id: int | None = None) -> list[tuple[ChannelPlan, list[rule_standings.Kept]]]:
     """Channels that a rule stopped, or will stop, in the campaigns of a person or in all, with the rules."""
-    found = [*later_rules.stopped(), *later_rules.warned(timezone.now())]
+    found = [*rule_standings.stopped(), *rule_standings.warned(timezone.now())]
     own = [plan for plan in found if user_id is None or plan.campaign.created_by_id == user_id]
-    return [(plan, later_rules.kept(plan)) for plan in own[:SHOWN]]
+    return [(plan, rule_standings.kept(plan)) for plan in own[:SHOWN]]
 
 
 def tasks(request: HttpRequest) -> Mapping[str, Any] | None:

@@ -9,7 +9,7 @@ from django.db import connection
 from django.utils import timezone
 
 from audiences.days import day_of
-from campaigns import content, later_rules, offers
+from campaigns import content, offers, rule_breaks
 from campaigns.models import MessageVariant
 from channels.models import Channel
 
@@ -81,7 +81,7 @@ def held_list(
         for version, variant in {(row[7], row[8]) for row in rows} - set(prepared):
             prepared[version, variant] = _prepared(version, variant, channel)
             if version not in broken:
-                broken[version] = later_rules.broken_on(version, channel, today)
+                broken[version] = rule_breaks.broken_on(version, channel, today)
         fields = sorted({name for message in prepared.values() if message for name in message.fields})
         values = content.values_of([row[4] for row in rows], fields)
         granted = offers.given([(row[2], row[4]) for row in rows]) if offers.names_one(fields) else {}

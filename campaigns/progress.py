@@ -8,7 +8,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from campaigns import later_rules
+from campaigns import rule_standings
 from campaigns.models import Budget, Campaign
 from campaigns.queries import progress as queries
 from campaigns.vocabulary import OWNER_OF, AttemptState, Cause, MemberState, Owner, TouchState
@@ -47,7 +47,7 @@ class ChannelProgress:
     in_plan: bool = False  # False: a change took the channel out
     # How the pause of its flight stands, where ads are to stand still.
     ads: tuple[PlatformAudience, Told] | None = None
-    rules: later_rules.Standing | None = None  # where a rule that came later stopped it, or will
+    rules: rule_standings.Standing | None = None  # where a rule that came later stopped it, or will
 
     @property
     def short(self) -> int:
@@ -138,7 +138,7 @@ FIELD_OF = {
 def progress(campaign: Campaign, now: datetime | None = None) -> Progress:
     """Counted now: a few group-bys over the campaign's own partition."""
     plans = campaign.channel_plans.select_related("channel")
-    rules = later_rules.standings(campaign, now or timezone.now())
+    rules = rule_standings.standings(campaign, now or timezone.now())
     rows = {
         plan.channel_id: ChannelProgress(
             plan.channel, paused_at=plan.paused_at, in_plan=True, rules=rules.get(plan.channel_id)

@@ -11,7 +11,7 @@ from django.utils import timezone
 from audiences.models import ContactState
 from campaigns import dispatch, doctor, tasks
 from campaigns.dispatch import waking
-from campaigns.models import Budget, Clock, Touch
+from campaigns.models import Budget, ChannelPlan, Clock, Touch
 from campaigns.schedule import BEAT
 from channels import inbox
 from channels.adapters.base import Inbound, Outcome, Receipt, Sent
@@ -142,3 +142,15 @@ def test_a_channel_has_so_many_places_and_no_more(settings):
             return free
 
     assert elsewhere(again) is True
+
+
+def test_what_waits_because_somebody_paused_it_is_not_overdue():
+    channel, found = running()
+    make.released(found, make.customers(1), due_at=NOW)
+    plan = ChannelPlan.objects.get_or_create(campaign=found, channel=channel)[0]
+    assert set(found_by_doctor(NOW + HOUR)) == {"overdue"}
+    ChannelPlan.objects.filter(pk=plan.pk).update(paused_at=NOW)
+    assert found_by_doctor(NOW + HOUR) == {}
+    ChannelPlan.objects.filter(pk=plan.pk).update(paused_at=None)
+    Channel.objects.update(state=Channel.State.PAUSED)
+    assert found_by_doctor(NOW + HOUR) == {}

@@ -25,6 +25,7 @@ from campaigns import (
     lifecycle,
     manual,
     rounds,
+    rule_standings,
     tasks,
     triggers,
     versions,
@@ -319,7 +320,7 @@ def test_before_the_campaign_begins_a_rule_that_holds_stops_and_one_to_come_warn
     later = rule(valid_from=TODAY + 2 * DAY)
     plan = plan_of(found, mail)
     assert (plan.paused_at, plan.breaks_at is not None) == (None, True)
-    assert later_rules.warned(NOW) == [plan]
+    assert rule_standings.warned(NOW) == [plan]
     later.delete()
     rule(valid_to=TODAY + 3 * DAY)
     assert plan_of(found, mail).paused_at is None, "it is over when the campaign begins"
@@ -451,7 +452,7 @@ def test_a_campaign_with_nothing_left_to_send_is_left_alone_until_something_come
     run(NOW, NOW + 9 * DAY)
     assert make.states(found) == {"sent": 2}
     rule(now=NOW + 9 * DAY)
-    assert (plan_of(found, mail).paused_at, later_rules.warned(NOW)) == (None, [])
+    assert (plan_of(found, mail).paused_at, rule_standings.warned(NOW)) == (None, [])
     Touch.objects.filter(campaign_id=found.pk).update(state="planned", due_at=NOW + 9 * DAY)
     Attempt.objects.update(state="bounced")
     dispatch.dispatch_channel(mail.pk, now=NOW + 9 * DAY)

@@ -141,8 +141,9 @@ def test_a_task_whose_answer_was_lost_is_found_by_text_time_and_employee(
 
 def test_a_call_that_never_arrived_is_missing_only_after_ten_minutes(adapter: Adapter) -> None:
     posts = adapter.posts()
-    assert posts.told("group", posts.mark(TEXT), ["staff0"]) == PostTold(posts.mark(TEXT), making=True)
-    old = f"{posts.mark(TEXT).partition('.')[0]}.{int(time.time()) - 601}"
+    mark = posts.mark(TEXT)
+    assert posts.told("group", mark, ["staff0"]) == PostTold(mark, making=True)
+    old = f"{mark.partition('.')[0]}.{int(time.time()) - 601}"
     assert posts.told("group", old, ["staff0"]).missing
 
 

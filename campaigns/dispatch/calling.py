@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from django.db import DatabaseError, InterfaceError
 
-from campaigns import content, employee_tasks, later_rules, offers
+from campaigns import content, employee_tasks, later_rules, offers, rule_breaks
 from campaigns.dispatch.claiming import Claim
 from campaigns.dispatch.sending import Sending
 from campaigns.models import MessageVariant
@@ -46,7 +46,7 @@ class Words:
 
     sending: Sending
     known: dict[tuple[int, int], content.PreparedMessage | None] = field(default_factory=dict)
-    judge: later_rules.Judge | None = None
+    judge: rule_breaks.Judge | None = None
 
     def of(self, version_id: int | None, variant: int) -> content.PreparedMessage | None:
         if version_id is None:
@@ -63,7 +63,7 @@ class Words:
         """Whether the words of a touch break a platform's rule of the day."""
         if row.message_version_id is None:
             return False
-        self.judge = self.judge or later_rules.Judge(self.sending.channel)
+        self.judge = self.judge or rule_breaks.Judge(self.sending.channel)
         return self.judge.broken(row.message_version_id, self.sending.day(row.campaign_id, now))
 
 

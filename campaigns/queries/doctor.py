@@ -55,10 +55,14 @@ WHERE b.leased <> coalesce(l.amount, 0) + coalesce(u.amount, 0)
 STUCK_CLAIMS = """
 SELECT token, channel_id, size FROM campaigns_dispatch_claim WHERE lease_until < %(now)s::timestamptz - interval '2 minutes'
 """
+# Where somebody paused the channel, in the campaign or altogether, it waits because that was wanted.
 OVERDUE = """
 SELECT t.campaign_id, t.channel_id, count(*), min(t.due_at)
 FROM campaigns_touch t JOIN campaigns_campaign c ON c.id = t.campaign_id AND c.state = 'running'
+    JOIN channels_channel h ON h.id = t.channel_id AND h.state <> 'paused'
 WHERE t.state = 'planned' AND t.due_at < %(now)s::timestamptz - interval '10 minutes'
+    AND NOT EXISTS (SELECT FROM campaigns_channelplan p
+        WHERE p.campaign_id = t.campaign_id AND p.channel_id = t.channel_id AND p.paused_at IS NOT NULL)
 GROUP BY t.campaign_id, t.channel_id
 """
 PAST_DEADLINE = """

@@ -111,23 +111,25 @@ WHERE pm.audience_id = a.id AND pm.wanted AND a.campaign_id IS NOT NULL
 
 # The ads of a flight show while its campaign runs on that channel, or another one that goes by the same flight does.
 HOLD = """
-WITH changed AS MATERIALIZED (
-    SELECT held.id, s.runs
+WITH running AS MATERIALIZED (
+    SELECT o.id, o.channel_id, o.flight_reference
+    FROM channels_platformaudience o
+    JOIN campaigns_campaign c ON c.id = o.campaign_id AND c.state = 'running'
+    JOIN campaigns_channelplan p ON p.campaign_id = c.id AND p.channel_id = o.channel_id AND p.paused_at IS NULL
+    JOIN channels_channel ch ON ch.id = o.channel_id AND ch.state NOT IN ('paused', 'archived')
+), changed AS MATERIALIZED (
+    SELECT held.id
     FROM channels_platformaudience held
-    CROSS JOIN LATERAL (SELECT EXISTS (
-        SELECT FROM channels_platformaudience o
-        JOIN campaigns_campaign c ON c.id = o.campaign_id AND c.state = 'running'
-        JOIN campaigns_channelplan p ON p.campaign_id = c.id AND p.channel_id = o.channel_id AND p.paused_at IS NULL
-        JOIN channels_channel ch ON ch.id = o.channel_id AND ch.state NOT IN ('paused', 'archived')
-        WHERE o.channel_id = held.channel_id
-          AND (o.id = held.id OR (held.flight_reference <> '' AND o.flight_reference = held.flight_reference))
-    ) AS runs) s
-    WHERE held.campaign_id IS NOT NULL AND held.pause_wanted = s.runs
+    WHERE held.campaign_id IS NOT NULL AND held.pause_wanted = (
+        held.id IN (SELECT id FROM running)
+        OR (held.channel_id, held.flight_reference) IN (
+            SELECT channel_id, flight_reference FROM running WHERE flight_reference <> '')
+    )
     ORDER BY held.id  -- two pauses at once meet in one order
     FOR NO KEY UPDATE OF held
 )
 UPDATE channels_platformaudience a
-SET pause_wanted = NOT changed.runs, pause_wanted_at = %(now)s, pause_known = NULL, pause_tried_at = NULL, pause_error = ''
+SET pause_wanted = NOT a.pause_wanted, pause_wanted_at = %(now)s, pause_known = NULL, pause_tried_at = NULL, pause_error = ''
 FROM changed WHERE a.id = changed.id
 """
 
