@@ -11,8 +11,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, TypeVar
 
 import pytest
 
@@ -25,6 +28,13 @@ from channels.sandbox.server import PortTaken, Sandbox
 from tests.sandbox_fixture import smpp_account, start_sandbox
 
 ROOT = Path(__file__).resolve().parent.parent
+T = TypeVar("T")
+
+
+def run(story: Coroutine[Any, Any, T]) -> T:
+    """In a thread of its own: a browser's test may have left an event loop in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, story).result()
 
 
 def test_a_line_is_on_the_disk_when_flushed_returns(tmp_path: Path) -> None:
@@ -36,7 +46,7 @@ def test_a_line_is_on_the_disk_when_flushed_returns(tmp_path: Path) -> None:
         assert [line["attempt"] for line in read_log(tmp_path, "smpp")] == ["1"]
         await log.close()
 
-    asyncio.run(story())
+    run(story())
 
 
 def test_who_waits_for_a_flush_never_gets_ahead_of_it(tmp_path: Path) -> None:
@@ -54,7 +64,7 @@ def test_who_waits_for_a_flush_never_gets_ahead_of_it(tmp_path: Path) -> None:
         await log.close()
         return found
 
-    assert asyncio.run(story()) == [True] * 60
+    assert run(story()) == [True] * 60
 
 
 def test_a_line_cut_short_is_left_out_and_the_next_one_is_whole(tmp_path: Path) -> None:
@@ -67,7 +77,7 @@ def test_a_line_cut_short_is_left_out_and_the_next_one_is_whole(tmp_path: Path) 
         log.write("smtp", "message", attempt="2")
         await log.close()
 
-    asyncio.run(story())
+    run(story())
     assert [line["attempt"] for line in read_log(tmp_path, "smtp")] == ["1", "2"]
 
 
