@@ -27,6 +27,7 @@ from campaigns import hours, lateness, rule_breaks, versions
 from campaigns.models import Campaign, CampaignVersion, ChannelPlan
 from campaigns.queries import later_rules as queries
 from campaigns.queries import lifecycle as lifecycle_queries
+from campaigns.queries import steering
 from campaigns.vocabulary import CampaignState
 from channels.queries.locks import alone
 
@@ -63,6 +64,8 @@ def look(now: datetime, campaign_id: int | None = None) -> list[ChannelPlan]:
             continue
         if done is not None:
             paused.append(done)
+    if paused:
+        steering.hold(now)  # their ads; once no further campaign is to be locked
     return paused
 
 

@@ -43,7 +43,7 @@ from campaigns.planner import make_plan
 from campaigns.release import admit, extend, release
 from channels import rule_rows
 from channels.adapters.base import Outcome, Sent
-from channels.models import Channel, PlatformRule
+from channels.models import Channel, PlatformAudience, PlatformRule
 from config import audit
 from tests import factories as make
 from tests import plan_rows as rows
@@ -168,6 +168,21 @@ def test_a_rule_saved_during_the_run_stops_its_channel_at_once_and_the_others_go
     assert make.states(found, channel_id=text.pk) == {"sent": 12}
     assert plan_of(found, text).paused_at is None
     assert [one for one in doctor.examine(NOW + 9 * DAY) if one.question.broken] == []
+
+
+def test_what_a_platform_shows_for_a_channel_is_to_be_paused_with_it() -> None:
+    (mail, _wire), (text, _other) = line(), line("sms")
+    found = going([mail, text], rows.customers(2, ("email", "sms")))
+    shown = {
+        channel: PlatformAudience.objects.create(channel=channel, campaign_id=found.pk)
+        for channel in (mail, text)
+    }
+    rule(now=NOW + DAY)
+    wanted = {
+        channel: PlatformAudience.objects.get(pk=audience.pk).pause_wanted
+        for channel, audience in shown.items()
+    }
+    assert wanted == {mail: True, text: False}
 
 
 def test_a_rule_saved_between_the_claim_and_the_call_lets_nothing_more_out() -> None:
