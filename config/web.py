@@ -6,6 +6,7 @@ environment of the machine to the application as if a caller had sent it.
 
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -31,11 +32,12 @@ def command(address: str, application: str = APPLICATION) -> list[str]:
     return [sys.executable, "-m", "config.web", address, application]
 
 
-def serve(address: str, application: str) -> None:
+def serve(address: str, application: str = APPLICATION) -> None:
+    """Until SIGTERM or SIGINT. ``address``: a name or number and a port; without a host, all of this machine's."""
     host, _colon, port = address.rpartition(":")
     server = Granian(
         application,
-        address=host.strip("[]"),
+        address=_number(host.strip("[]") or "0.0.0.0"),  # noqa: S104
         port=int(port),
         interface=Interfaces.WSGI,
         http=HTTPModes.http1,
@@ -44,15 +46,23 @@ def serve(address: str, application: str) -> None:
         blocking_threads=env.number("EVENREACH_WEB_THREADS", 6),
         blocking_threads_idle_timeout=IDLE,
         respawn_failed_workers=True,
-        respawn_interval=0.5,
         workers_kill_timeout=PATIENCE,
         log_level=LogLevels.error,  # a warning of its says that 6 threads are many for two processors
     )
     server.serve(target_loader=partial(_load, os.getpid()))
 
 
+def _number(host: str) -> str:
+    """The address of a name: granian listens on addresses only."""
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return str(min(found, key=lambda one: one[0] != socket.AF_INET)[4][0])
+
+
 def _load(parent: int, target: str) -> Callable[..., Any]:
     """The application, in the process that is to run it."""
+    # Until granian's own stand, those it has from its parent would only swallow the signal.
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, signal.SIG_DFL)
     die_with(parent, signal.SIGTERM)
     granian.wsgi.os = SimpleNamespace(environ={})  # type: ignore[assignment]
     module, _colon, name = target.partition(":")
@@ -61,4 +71,4 @@ def _load(parent: int, target: str) -> Callable[..., Any]:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], sys.argv[2])
+    serve(*sys.argv[1:3])

@@ -8,6 +8,7 @@ In a program of its own: ``asyncio.run(Sandbox(directory).run())``. Inside a tes
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import random
@@ -132,14 +133,17 @@ class Sandbox:
     async def _listen(self, stack: contextlib.AsyncExitStack) -> None:
         wanted = self._wanted_ports()
         for side in SIDES:
-            for port in [wanted[side]] if wanted[side] else random.sample(LASTING, 10):
-                with contextlib.suppress(OSError):
+            tries = [wanted[side]] if wanted[side] else random.sample(LASTING, 10)
+            for port in tries:
+                try:
                     self.ports[side] = await self._serve(side, port, stack)
                     break
-            else:
-                raise PortTaken(
-                    f"port {wanted[side]} ({side}) is taken: end who listens there, or give --ports {side}=0"
-                )
+                except OSError as error:
+                    if port != tries[-1] and error.errno == errno.EADDRINUSE:
+                        continue
+                    raise PortTaken(
+                        f"port {port} ({side}) is taken: end who listens there, or give --ports {side}=0"
+                    ) from error
 
     async def _serve(self, side: str, port: int, stack: contextlib.AsyncExitStack) -> int:
         if side in {"smtp", "smpp"}:

@@ -39,7 +39,9 @@ SELDOM = (
 )  # fmt: skip
 EVERY = 2.5  # seconds
 SHOWING = 60.0  # seconds the platforms' reports may take to be what was shown
-MIDNIGHT = dt.timedelta(seconds=90)  # so long before it a platform's day has no room left to be shown in
+MIDNIGHT = dt.timedelta(
+    seconds=2 * SHOWING + 30
+)  # so long before it a platform's day has no room left to be shown in
 TURN = "campaigns.tasks.turn_campaigns"
 REPORTS = "channels.tasks.fetch_reports"
 

@@ -1,5 +1,6 @@
 """Runs the installation, kills it, and waits until every touch has come to its end."""
 
+import contextlib
 import json
 import os
 import random
@@ -25,6 +26,7 @@ from django.utils import timezone
 from campaigns.retrying import steadily
 from channels.accounts import callback_url
 from channels.sandbox.config import SIDES
+from channels.sandbox.server import LASTING
 from config import postgres, queue, web
 from config.children import Child, Children
 from config.torture import count, scene
@@ -328,12 +330,12 @@ def _is_up(child: Child) -> bool:
 
 
 def free_ports(n: int) -> list[int]:
-    """Ports nobody listens on now."""
-    held = [socket.socket() for _ in range(n)]
-    try:
-        for one in held:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in held]
-    finally:
-        for one in held:
-            one.close()
+    """Ports nobody listens on now, of those that a restart finds free again."""
+    found: list[int] = []
+    for port in random.sample(LASTING, len(LASTING)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == n:
+            return found
+    raise OSError("too few free ports")
