@@ -71,4 +71,6 @@ def _load(parent: int, target: str) -> Callable[..., Any]:
 
 
 if __name__ == "__main__":
-    serve(*sys.argv[1:3])
+    if len(sys.argv) not in (2, 3):
+        sys.exit("usage: python -m config.web ADDRESS [APPLICATION], such as 0.0.0.0:8000")
+    serve(*sys.argv[1:])

@@ -20,9 +20,15 @@ from channels.adapters.base import (
     Flight,
     Renew,
 )
+from channels.sandbox.ad_platform import ZONE
 from channels.sandbox.server import Sandbox
 
 TODAY = dt.date(2026, 11, 23)
+
+
+def today() -> dt.date:
+    """The platforms' day, asked for each time: a run may go over midnight."""
+    return dt.datetime.now(ZONE).date()
 
 
 def account(sandbox: Sandbox, name: str, *, renew: Renew | None = None, **settings: Any) -> Account:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from google.ads import datamanager_v1 as datamanager
@@ -22,15 +21,10 @@ from channels.adapters.base import AdapterError, AudienceChange, Flight
 from channels.adapters.google_ads import BY_AUDIENCE, Adapter
 from channels.sandbox.server import Sandbox
 from channels.vocabulary import Guarantee, PriceModel
-from tests.ad_platforms import pauses_what_was_made
+from tests.ad_platforms import pauses_what_was_made, today
 from tests.adapter_contract import AdapterContract
 from tests.sandbox_fixture import start_sandbox
 from tests.search_accounts import google_account, people
-
-
-def today() -> dt.date:
-    """Asked for each time: a run may go over midnight."""
-    return dt.datetime.now(ZoneInfo("Asia/Shanghai")).date()
 
 
 @pytest.fixture(scope="module")

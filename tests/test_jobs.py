@@ -22,6 +22,7 @@ from audiences.access import Role
 from audiences.models import Job, Tag
 from audiences.queries import jobs as queries
 from config.models import User
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -67,13 +68,6 @@ def make(kind: str, **fields: Any) -> Job:
     return Job.objects.create(kind=kind, **fields)
 
 
-def until(holds: Callable[[], Any], seconds: float = 15) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it did not come about in time"
-        time.sleep(0.05)
-
-
 def expire(job: Job) -> None:
     Job.objects.filter(pk=job.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
 
@@ -108,7 +102,7 @@ def test_a_worker_whose_lease_was_taken_writes_nothing_more(kind: Any, in_thread
             first.set()
             assert second.wait(15)
             try:
-                until(lambda: jobs.report(job, 1, 2))
+                assert until(lambda: jobs.report(job, 1, 2))
             except jobs.LeaseLost:
                 seen.append("first was told")
                 raise
@@ -147,7 +141,7 @@ def test_progress_is_seen_while_the_work_is_inside_one_transaction(kind: Any, in
 
     job = make(kind(work))
     thread = in_thread(jobs.run, job.pk)
-    until(lambda: Job.objects.filter(pk=job.pk, done=40, total=100, step="Loading rows").exists())
+    assert until(lambda: Job.objects.filter(pk=job.pk, done=40, total=100, step="Loading rows").exists())
     assert not Tag.objects.exists()
     seen.set()
     thread.join(30)
@@ -181,7 +175,7 @@ def test_a_cancel_interrupts_even_one_long_statement(kind: Any, in_thread: Any) 
     job = make(kind(work))
     begun = time.monotonic()
     thread = in_thread(jobs.run, job.pk)
-    until(lambda: Job.objects.get(pk=job.pk).state == "running")
+    assert until(lambda: Job.objects.get(pk=job.pk).state == "running")
     assert jobs.cancel(job.pk)
     thread.join(30)
     job.refresh_from_db()
@@ -195,7 +189,7 @@ def test_a_cancel_interrupts_even_one_long_statement(kind: Any, in_thread: Any) 
 def test_work_that_is_told_to_stop_may_tidy_up_undisturbed(kind: Any, in_thread: Any) -> None:
     def work(job: Job) -> None:
         try:
-            until(lambda: jobs.report(job), 20)
+            assert until(lambda: jobs.report(job), 20)
         finally:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_sleep(2.5)")
@@ -203,7 +197,7 @@ def test_work_that_is_told_to_stop_may_tidy_up_undisturbed(kind: Any, in_thread:
 
     job = make(kind(work))
     thread = in_thread(jobs.run, job.pk)
-    until(lambda: Job.objects.get(pk=job.pk).state == "running")
+    assert until(lambda: Job.objects.get(pk=job.pk).state == "running")
     jobs.cancel(job.pk)
     thread.join(30)
     job.refresh_from_db()
@@ -362,7 +356,7 @@ def test_a_started_job_reaches_a_worker_through_the_queue_after_the_commit(kind:
             job = jobs.start(name, "greeting:1", {"name": "Wang"})
             time.sleep(0.5)
             assert Job.objects.get(pk=job.pk).state == "waiting"
-        until(lambda: Job.objects.get(pk=job.pk).state == "done", 30)
+        assert until(lambda: Job.objects.get(pk=job.pk).state == "done", 30)
     assert Job.objects.get(pk=job.pk).result == {"hello": "Wang"}
     app.pool.force_close_all()  # else its sessions hold the test database
     app.close()

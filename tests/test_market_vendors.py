@@ -15,6 +15,7 @@ from channels.adapters.base import BaseAdapter, Outcome, Outgoing
 from channels.sandbox.ad_platform import ZONE
 from channels.sandbox.people import Person
 from channels.sandbox.server import Sandbox
+from tests.ad_platforms import today
 from tests.sandbox_fixture import start_sandbox
 from tests.sms_vendors import aliyun_account, tencent_account, twilio_account
 from tests.sms_vendors import webhook as our_webhook
@@ -26,11 +27,6 @@ CROWD = [
     Person(f"p{n}", f"+86138{n:08d}", f"c{n}@example.com", f"M{n:05d}", openid=f"oPerson{n:05d}")
     for n in range(60)
 ]
-
-
-def today() -> dt.date:
-    """Asked for each time: a run may go over midnight."""
-    return dt.datetime.now(ZONE).date()
 
 
 def by_phone(n: int, url: str) -> Outgoing:

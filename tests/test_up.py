@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ import pytest
 
 from config.postgres import Server
 from config.up import free_port
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.timeout(300)
@@ -97,15 +97,6 @@ def get(url: str) -> tuple[int, str]:
         return error.code, error.read().decode()
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 40) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.3)
-    return False
-
-
 def test_it_serves_restarts_what_dies_and_leaves_nothing_behind(
     up: Callable[..., Running], var: Path
 ) -> None:
@@ -113,7 +104,7 @@ def test_it_serves_restarts_what_dies_and_leaves_nothing_behind(
     url = running.until(r"ready: (http\S+)")[1]
     assert get(url + "/healthz") == (200, "ok\n")
     assert get(url + "/accounts/login/")[0] == 200
-    assert wait_for(lambda: get(url + "/readyz")[0] == 200), get(url + "/readyz")
+    assert until(lambda: get(url + "/readyz")[0] == 200), get(url + "/readyz")
 
     # A second one says where the first is.
     second = up()
@@ -130,14 +121,14 @@ def test_it_serves_restarts_what_dies_and_leaves_nothing_behind(
     )
     os.kill(worker, signal.SIGKILL)
     running.until(r"worker ended \(-9\); it starts again")
-    assert wait_for(lambda: any("--pool threads" in line for line in running.processes()))
+    assert until(lambda: any("--pool threads" in line for line in running.processes()))
 
     # The database is killed under everybody and the next request finds it again.
     server = Server(var / "postgres", "", log=var / "log")
     postmaster = server.postmaster()
     assert postmaster is not None
     os.kill(postmaster, signal.SIGKILL)
-    assert wait_for(lambda: get(url + "/readyz")[0] == 200, 90), get(url + "/readyz")
+    assert until(lambda: get(url + "/readyz")[0] == 200, 90), get(url + "/readyz")
 
     running.process.send_signal(signal.SIGINT)
     running.process.communicate(timeout=90)
@@ -151,7 +142,7 @@ def test_killed_with_9_it_takes_its_children_along(up: Callable[..., Running], v
     running.until(r"ready: (http\S+)")
     running.process.kill()
     running.process.communicate(timeout=90)
-    assert wait_for(lambda: running.processes() == []), running.processes()
+    assert until(lambda: running.processes() == []), running.processes()
     again = up()
     again.until(r"ready: (http\S+)")
 

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +19,7 @@ import pytest
 
 from config import web
 from config.up import free_port
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
@@ -77,15 +78,6 @@ def told(served: Served) -> set[int]:
     with suppress(OSError):
         return {served.ask()["pid"] for _n in range(10)}
     return set()
-
-
-def until(true: Callable[[], bool], seconds: float = 20) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if true():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def test_an_application_is_told_what_the_caller_said_and_nothing_of_this_machine(served: Served) -> None:

@@ -10,10 +10,9 @@ import pytest
 
 from channels.adapters.base import AdapterError
 from channels.adapters.xiaohongshu import Adapter
-from channels.sandbox.ad_platform import ZONE
 from channels.sandbox.server import Sandbox
 from channels.vocabulary import Guarantee, Observability
-from tests.ad_platforms import Keeper, account, flight, not_there, pauses
+from tests.ad_platforms import Keeper, account, flight, not_there, pauses, today
 from tests.adapter_contract import AdapterContract
 from tests.sandbox_fixture import start_sandbox
 
@@ -21,8 +20,7 @@ NAME = "xiaohongshu"
 
 
 def yesterday() -> dt.date:
-    """Asked for each time: a run may go over midnight."""
-    return dt.datetime.now(ZONE).date() - dt.timedelta(days=1)
+    return today() - dt.timedelta(days=1)
 
 
 @pytest.fixture
